@@ -1,0 +1,49 @@
+"""The configuration of the evolution learner. Imports nothing heavy."""
+
+from dataclasses import dataclass
+
+from training.config import Config, key
+from training.errors import at_least, one_of, require, within
+
+TRANSFORMS = ["none", "standardise", "rank"]
+
+
+@dataclass
+class EvolutionConfig:
+    """Neural net evolution (Sec. 2 and 3.1)."""
+
+    name: str = key("evolution", "which learner this is")
+    genes: int = key(5000, "n, the number of genes")
+    population: int = key(1000, "N, individuals in a generation")
+    epsilon: float = key(1.0, "strength of selection in eq. (3)")
+    epsilon_final: float | None = key(None, "strength of selection at trainer.max_steps, reached geometrically")
+    weak_until: float = key(0.0, "share of trainer.max_steps for which selection stays at epsilon")
+    batch: int | None = key(None, "images a generation, the same for everyone; null: all of the training set")
+    temperature: float = key(1.0, "the logits are divided by this in the fitness")
+    fitness: str = key("standardise", "delta_x over the population: none (as printed), standardise or rank")
+    stop_at_fixed: float | None = key(None, "stop once this share of the alleles is fixed (within 0.01 of 0 or 1)")
+    test_individuals: int = key(100, "individuals drawn for the final evaluation; a fifth of them on the way")
+
+    def __post_init__(self) -> None:
+        at_least("learner.genes", self.genes, 1)
+        at_least("learner.population", self.population, 2)
+        within("learner.epsilon", self.epsilon, 0, float("inf"))
+        within("learner.epsilon_final", self.epsilon_final or self.epsilon, 0, float("inf"))
+        require(0 <= self.weak_until < 1, f"learner.weak_until must be from 0 to below 1, got {self.weak_until}")
+        at_least("learner.batch", self.batch, 1)
+        within("learner.temperature", self.temperature, 0, float("inf"))
+        one_of("learner.fitness", self.fitness, TRANSFORMS)
+        within("learner.stop_at_fixed", 1.0 if self.stop_at_fixed is None else self.stop_at_fixed, 0, 1)
+        at_least("learner.test_individuals", self.test_individuals, 2)
+
+    def check(self, config: Config) -> None:
+        """What must hold between this learner and the rest of the configuration."""
+        images = len(config.data.classes) * config.data.per_class
+        require(
+            self.batch is None or self.batch <= images,
+            f"learner.batch must be at most {images} (data.per_class x classes), got {self.batch}",
+        )
+        require(
+            self.epsilon_final is None or config.trainer.max_steps is not None,
+            "learner.epsilon_final is reached at trainer.max_steps: set trainer.max_steps=N",
+        )

@@ -1,0 +1,71 @@
+"""Gene expression: the weights of an individual are ``W x``, a fixed sparse linear function of its genes (Sec. 2).
+
+``W: [m, n]`` has i.i.d. entries, uniform in [-1, 1] with probability ``beta`` and 0 otherwise. It is held row by
+row (CSR): row ``l`` lists the genes that touch link ``l``.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from nne.topology import ABSENT
+from training.seeding import generator
+
+
+@dataclass(frozen=True)
+class WeightMatrix:
+    """The sparse weight generation matrix ``W``: ``offsets: [m + 1]``, ``genes, values: [nonzeros]``."""
+
+    n: int
+    offsets: Tensor
+    genes: Tensor
+    values: Tensor
+
+    def rows(self, links: Tensor) -> "WeightMatrix":
+        """The matrix whose row ``s`` is row ``links[s]`` of this one, or empty where ``links[s]`` is ``ABSENT``."""
+        count = torch.where(links == ABSENT, 0, self.offsets.diff()[links])
+        offsets = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        shift = torch.repeat_interleave(self.offsets[links] - offsets[:-1], count)
+        at = torch.arange(int(offsets[-1])) + shift
+        return WeightMatrix(self.n, offsets, self.genes[at], self.values[at])
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "WeightMatrix":
+        """The same matrix, ready to be applied on ``device`` in ``dtype``."""
+        return WeightMatrix(
+            self.n, self.offsets.int().to(device), self.genes.int().to(device), self.values.to(device, dtype)
+        )
+
+    def weights(self, x: Tensor) -> Tensor:
+        """``W x^T: [m, N]`` for genotypes (or allele frequencies) ``x: [N, n]``, link by link."""
+        genotypes = x.T.to(self.values.dtype).contiguous()
+        return embedding_bag(
+            self.genes,
+            genotypes,
+            self.offsets,
+            mode="sum",
+            per_sample_weights=self.values,
+            include_last_offset=True,
+        )
+
+    def dense(self) -> Tensor:
+        """``W: [m, n]`` in full, for small networks and for checking."""
+        full = torch.zeros(len(self.offsets) - 1, self.n, dtype=self.values.dtype)
+        link = torch.repeat_interleave(torch.arange(len(full)), self.offsets.diff())
+        return full.index_put((link, self.genes.long()), self.values, accumulate=True)
+
+
+def sparse_weight_matrix(links: int, n: int, beta: float, seed: int) -> WeightMatrix:
+    """Draw ``W``: each entry is non-zero with probability ``beta`` and then uniform in [-1, 1] (Sec. 2)."""
+    stream = generator(seed, "weight matrix")
+    # The gaps between non-zero entries of i.i.d. Bernoulli(beta) cells are geometric: no m x n array is needed.
+    cells = links * n
+    expected = cells * beta
+    count = int(expected + 12 * (expected + 1) ** 0.5) + 16
+    gaps = torch.empty(count, dtype=torch.float64).geometric_(beta, generator=stream) if beta < 1 else torch.ones(cells)
+    cell = gaps.long().cumsum(0) - 1
+    cell = cell[cell < cells]
+    values = torch.rand(len(cell), generator=stream, dtype=torch.float64) * 2 - 1
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(cell // n, minlength=links).cumsum(0)])
+    return WeightMatrix(n, offsets, cell % n, values)

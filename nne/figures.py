@@ -1,0 +1,62 @@
+"""Pictures of an evolving population."""
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from nne.expression import WeightMatrix
+from nne.topology import Topology
+from training import figures
+
+
+def convergence(history: dict[int, Tensor]) -> Figure:
+    """Fig. 2: the share of allele frequencies at least ``x`` away from both 0 and 1, after ``t`` generations."""
+    figure, axes = figures.new()
+    x = torch.linspace(0, 0.5, 101, dtype=torch.float64)
+    colours = figures.shades(len(history))
+    for colour, (generation, p) in zip(colours, history.items(), strict=True):
+        distance = torch.minimum(p, 1 - p).double().cpu().sort().values
+        share = 1 - torch.searchsorted(distance, x, right=True) / len(p)
+        axes.plot(x, share, color=colour, label=f"t = {generation}")
+    axes.set(xlabel="distance x of the allele frequency from 0 or 1", ylabel="share of genes beyond x", ylim=(0, 1))
+    axes.set_title("Convergence of the allele distribution", fontsize=9)
+    axes.legend(fontsize=7)
+    return figure
+
+
+def confusion(counts: Tensor, generation: int, accuracy: float) -> Figure:
+    """Which class is taken for which, as shares of the true class, averaged over individuals: ``counts: [C, C]``."""
+    figure, axes = figures.new(3.8, 3.6)
+    shares = (counts / counts.sum(dim=1, keepdim=True)).cpu()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, values in enumerate(shares.tolist()):
+        for column, share in enumerate(values):
+            if share >= 0.005:
+                colour = "white" if share > 0.5 else "black"
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6, color=colour)
+    axes.grid(False)
+    axes.set(xlabel="called", ylabel="is", xticks=range(len(shares)), yticks=range(len(shares)))
+    axes.set_title(f"Individuals after {generation} generations: {accuracy:.1%} (in %)", fontsize=9)
+    return figure
+
+
+def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation: int, count: int = 40) -> Figure:
+    """Input weights of the hidden units with the strongest output weights in the mean network ``W p``."""
+    weights = W.weights(p.cpu()[None].to(W.values.dtype))[:, 0]
+    edges = len(topology.unit)
+    strength = weights[edges:].view(topology.hidden, -1).norm(dim=1)
+    fields = torch.zeros(topology.hidden, topology.inputs, dtype=weights.dtype)
+    fields[topology.unit, topology.pixel] = weights[:edges]
+    side = int(topology.inputs**0.5)
+    columns = 10
+    chosen = strength.argsort(descending=True)[:count]
+    tiles = fields[chosen].view(-1, side, side)
+    missing = -len(tiles) % columns
+    tiles = torch.nn.functional.pad(tiles, (0, 1, 0, 1, 0, missing))
+    sheet = tiles.view(-1, columns, side + 1, side + 1).transpose(1, 2).reshape(-1, columns * (side + 1))
+    figure, axes = figures.new(6.0, 0.65 * len(sheet) / (side + 1) + 0.4)
+    limit = float(sheet.abs().max()) or 1.0
+    axes.imshow(sheet, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    axes.set_axis_off()
+    axes.set_title(f"Receptive fields of W p after {generation} generations", fontsize=9)
+    return figure

@@ -1,0 +1,69 @@
+"""How well an individual did, and how well each allele did over the whole population (Sec. 3.1)."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+
+def reward(logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """``max{0, alpha^2 - L}`` of every individual on every image; its mean over images is ``delta_x`` (Sec. 3.1).
+
+    ``alpha = log C`` is the loss of a random guess and ``L`` the cross-entropy of the softmax output; the logits
+    are divided by ``temperature`` first (1 is the paper's). ``logits: [N, C, B]``, ``labels: [B]`` -> ``[N, B]``.
+    """
+    individuals, classes, _ = logits.shape
+    alpha = math.log(classes)
+    loss = cross_entropy(logits / temperature, labels.expand(individuals, -1), reduction="none")
+    return (alpha**2 - loss).clamp_(min=0)
+
+
+def standardise(delta: Tensor) -> Tensor:
+    """``(delta - mean) / sd`` over the population: eq. (3) then moves ``p`` by about ``epsilon p (1 - p) (f - f_bar)``.
+
+    A population of equals has no fitter allele: all zeros.
+    """
+    centred = delta - delta.mean()
+    sd = centred.square().mean().sqrt()
+    return torch.where(sd > 0, centred / sd, 0.0)
+
+
+def rank(delta: Tensor) -> Tensor:
+    """Ranks, scaled to mean 0 and variance 1; ties share their mean rank."""
+    _, place, count = torch.unique(delta, return_inverse=True, return_counts=True)
+    mean_rank = count.cumsum(0) - (count - 1) / 2
+    return standardise(mean_rank[place].to(delta.dtype))
+
+
+def as_is(delta: Tensor) -> Tensor:
+    """``delta_x`` itself, as the paper prints it."""
+    return delta
+
+
+TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {"none": as_is, "standardise": standardise, "rank": rank}
+
+
+def allele_means(genotypes: Iterable[Tensor], fitness: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean fitness of the individuals with and without each allele (Sec. 3.1, the estimates of eqs. (1) and (2)).
+
+    Args:
+        genotypes: the population in order, in tiles ``x: [tile, n]``.
+        fitness: ``[N]``.
+
+    Returns:
+        ``f, f_bar: [n]`` float64, and ``polymorphic: [n]`` bool: where both alleles occur in the sample. Where one
+        does not, its mean is undefined and given as 0.
+    """
+    fitness = fitness.double()
+    rows = torch.stack([fitness, torch.ones_like(fitness)]).float()
+    start, sums = 0, torch.zeros(2, 1, dtype=torch.float64, device=fitness.device)
+    for x in genotypes:
+        sums = sums + rows[:, start : start + len(x)] @ x.float()
+        start += len(x)
+    carried, carriers = sums
+    others = len(fitness) - carriers
+    f = torch.where(carriers > 0, carried / carriers, 0.0)
+    f_bar = torch.where(others > 0, (fitness.sum() - carried) / others, 0.0)
+    return f, f_bar, (carriers > 0) & (others > 0)

@@ -1,0 +1,75 @@
+"""The numbers of a population: how its individuals do, and how the networks do that stand for all of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nne.population import Population
+
+
+@dataclass(frozen=True)
+class Performance:
+    """Accuracies as fractions.
+
+    individuals: ``[count]``, each genotype drawn from ``p``: an NNE is an individual, so their mean is the headline.
+    modal: of the commonest genotype, ``x = 1[p > 1/2]``.
+    mean_weights: of the network ``W p``.
+    vote: of the softmax averaged over the individuals.
+    confusion: ``[C, C]``, how often an image of the row's class is called the column's, averaged over individuals.
+    """
+
+    individuals: Tensor
+    modal: float
+    mean_weights: float
+    vote: float
+    confusion: Tensor
+
+    @property
+    def mean(self) -> float:
+        """Mean over individuals."""
+        return float(self.individuals.mean())
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation over individuals."""
+        return float(self.individuals.std())
+
+
+def measure(
+    population: Population,
+    p: Tensor,
+    draw: Callable[[range], Tensor],
+    count: int,
+    images: Tensor,
+    labels: Tensor,
+    temperature: float,
+) -> Performance:
+    """Evaluate ``count`` individuals, the modal genotype and the mean network together, in one pass.
+
+    Args:
+        draw: gives the genotypes ``x: [len(who), n]`` of a range of individuals.
+        images, labels: ``[B, inputs]`` and ``[B]``.
+        temperature: of the softmax that votes.
+    """
+    standing = torch.stack([p > 0.5, p]).float()  # rows: modal, mean weights; individuals follow
+
+    def genotypes(rows: range) -> Tensor:
+        who = range(max(rows.start, 2) - 2, rows.stop - 2)
+        return torch.cat([standing[rows.start : rows.stop], draw(who).float()])
+
+    classes = population.classes
+    right = torch.zeros(2 + count, dtype=torch.float64, device=labels.device)
+    votes = torch.zeros(classes, len(labels), dtype=torch.float64, device=labels.device)
+    confusion = torch.zeros(classes * classes, dtype=torch.float64, device=labels.device)
+    for rows, which, logits in population.evaluate(genotypes, 2 + count, images):
+        predicted = logits.argmax(dim=1)
+        right[rows.start : rows.stop] += (predicted == labels[which]).sum(dim=1)
+        first = max(2 - rows.start, 0)
+        votes[:, which] += torch.softmax(logits[first:] / temperature, dim=1).sum(dim=0)
+        confusion += torch.bincount((labels[which] * classes + predicted[first:]).flatten(), minlength=classes**2)
+    right /= len(labels)
+    vote = float((votes.argmax(dim=0) == labels).double().mean())
+    modal, mean_weights = right[:2].tolist()
+    return Performance(right[2:], modal, mean_weights, vote, confusion.view(classes, classes) / count)

@@ -1,0 +1,104 @@
+"""Evaluating a population: one contraction of genotypes x sparse W x images.
+
+For a tile of ``N`` genotypes the weights ``W x`` are made link by link, in the order of the layout by hidden unit;
+then, block of units by block of units,
+
+    hidden [units, N, B]  = relu( weights [units, K, N]^T  @  pixels [units, K, B] )
+    logits [N, C, B]     += outputs [N, C, units] @ hidden
+
+so the hidden layer of the population never exists as a whole: memory is flat in the number of individuals and of
+images. ``tests/test_population.py`` holds this against a plain dense float64 network.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nne.expression import WeightMatrix
+from nne.topology import Topology, by_hidden_unit
+
+MAX_IMAGES = 2048  # images laid out at once: bounds the memory of the gathered pixels
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How much is computed at once: sized for a core's cache on a CPU, for a full grid on a GPU."""
+
+    genotypes: int
+    images: int
+    units: int
+
+
+CPU_TILING = Tiling(genotypes=64, images=128, units=100)
+CUDA_TILING = Tiling(genotypes=512, images=2048, units=50)
+
+
+class Population:
+    """The networks of all genotypes: a shared topology, and weights that are a linear function of the genes.
+
+    Args:
+        topology: who is linked to whom.
+        W: the weight generation matrix, ``[m, n]``.
+        seen: ``[inputs]`` bool, the pixels that are non-zero in some image this will be given.
+        device, dtype: where and in what precision; float32, or bfloat16 with weights summed in float16.
+    """
+
+    def __init__(
+        self, topology: Topology, W: WeightMatrix, seen: Tensor, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.tiling = CPU_TILING if device.type == "cpu" else CUDA_TILING
+        layout = by_hidden_unit(topology, seen.cpu(), self.tiling.units)
+        self.classes = topology.classes
+        self.device, self.dtype = device, dtype
+        self.blocks = [block.pixels.to(device) for block in layout.blocks]
+        self.W = W.rows(layout.slots).to(device, dtype)
+
+    def tiles(self, individuals: int) -> Iterator[range]:
+        """Fixed blocks of individuals, the unit of work."""
+        for start in range(0, individuals, self.tiling.genotypes):
+            yield range(start, min(start + self.tiling.genotypes, individuals))
+
+    def evaluate(
+        self, genotypes: Callable[[range], Tensor], individuals: int, images: Tensor
+    ) -> Iterator[tuple[range, slice, Tensor]]:
+        """Run a whole population over images, tile by tile.
+
+        Args:
+            genotypes: gives ``x: [len(tile), n]`` for a range of individuals; rows may be allele frequencies too.
+            individuals: how many there are.
+            images: ``[B, inputs]``.
+
+        Yields:
+            A range of individuals, a slice of images, and their logits ``[N, C, B]`` float32.
+        """
+        for start in range(0, len(images), MAX_IMAGES):
+            part = slice(start, min(start + MAX_IMAGES, len(images)))
+            pixels = self.gather(images[part])
+            for tile in self.tiles(individuals):
+                yield tile, part, self.logits(genotypes(tile), pixels)
+
+    def gather(self, images: Tensor) -> list[list[Tensor]]:
+        """For each chunk of images and each block of units, the inputs of its slots, ``[units, K, B]``."""
+        columns = torch.cat([images.T, images.new_zeros(1, len(images))]).to(self.dtype)
+        return [[chunk[pixels] for pixels in self.blocks] for chunk in torch.split(columns, self.tiling.images, dim=1)]
+
+    def logits(self, x: Tensor, pixels: list[list[Tensor]]) -> Tensor:
+        """The contraction for one tile of genotypes ``x: [N, n]`` and gathered images: ``[N, C, B]`` float32."""
+        weights = self.W.weights(x).to(self.dtype)
+        slots = [block.numel() for block in self.blocks]
+        *inputs, outputs = torch.split(weights, [*slots, len(weights) - sum(slots)])
+        by_unit = [w.view(*block.shape, -1).transpose(1, 2) for w, block in zip(inputs, self.blocks, strict=True)]
+        if len(pixels) > 1:  # transposed once here, or once in every product
+            by_unit = [w.contiguous() for w in by_unit]
+        outputs = outputs.view(-1, self.classes, len(x)).permute(2, 1, 0)
+        per_block = torch.split(outputs, self.tiling.units, dim=2)
+        return torch.cat([self._chunk_logits(by_unit, per_block, chunk) for chunk in pixels], dim=2)
+
+    def _chunk_logits(self, by_unit: list[Tensor], outputs: tuple[Tensor, ...], pixels: list[Tensor]) -> Tensor:
+        logits = torch.zeros(len(outputs[0]), self.classes, pixels[0].shape[2], device=self.device)
+        for w_in, w_out, seen in zip(by_unit, outputs, pixels, strict=True):
+            hidden = torch.bmm(w_in, seen).relu_()
+            logits += torch.bmm(w_out, hidden.transpose(0, 1))
+        return logits

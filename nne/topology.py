@@ -1,0 +1,92 @@
+"""Who is linked to whom: a sparse random input->hidden graph and a full output layer (Sec. 3.1).
+
+Every individual shares the graph; only the weights differ. So links are laid out by hidden unit: units are sorted
+by in-degree and cut into blocks, each block padded to its own largest in-degree K, and layer 1 of a whole
+population becomes one dense batched product per block over the ~10 % of links that exist.
+
+Shapes: ``unit, pixel: [m1]`` the input->hidden edges in canonical order; a link is one of the ``m1`` edges or one
+of the ``hidden * classes`` output weights that follow them.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.seeding import generator
+
+ABSENT = -1
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The links of a ``inputs - hidden - classes`` network; edges are sorted by hidden unit, then by input pixel."""
+
+    inputs: int
+    hidden: int
+    classes: int
+    unit: Tensor
+    pixel: Tensor
+
+    @property
+    def links(self) -> int:
+        """``m``, the number of weights."""
+        return len(self.unit) + self.hidden * self.classes
+
+
+@dataclass(frozen=True)
+class Block:
+    """Hidden units of similar in-degree, padded to one in-degree ``K``.
+
+    ``pixels: [units, K]`` the input of each slot, ``inputs`` (an all-zero row) where the slot is padding.
+    """
+
+    pixels: Tensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The order in which weights are made and used: every block's slots, then the output layer.
+
+    ``slots: [slots]`` the link of each slot, ``ABSENT`` where it is padding.
+    """
+
+    slots: Tensor
+    blocks: tuple[Block, ...]
+
+
+def sparse_topology(inputs: int, hidden: int, classes: int, edge_probability: float, seed: int) -> Topology:
+    """Each input->hidden edge is there with probability ``edge_probability``, independently; outputs are full."""
+    present = torch.rand(hidden, inputs, generator=generator(seed, "edges")) < edge_probability
+    unit, pixel = present.nonzero(as_tuple=True)
+    return Topology(inputs, hidden, classes, unit, pixel)
+
+
+def by_hidden_unit(topology: Topology, seen: Tensor, block_units: int) -> Layout:
+    """Lay the links out by hidden unit, leaving out edges from pixels that are never ``seen: [inputs]``.
+
+    An edge from a pixel that is zero in every image carries nothing, so the network computes the same without it.
+    """
+    edge = seen[topology.pixel].nonzero()[:, 0]
+    unit, pixel = topology.unit[edge], topology.pixel[edge]
+    degree = torch.bincount(unit, minlength=topology.hidden)
+    start = degree.cumsum(0) - degree
+    rank = torch.arange(len(unit)) - start[unit]
+
+    order = degree.argsort(stable=True)
+    slots, blocks = [], []
+    for units in torch.split(order, block_units):
+        width = max(int(degree[units].max()), 1)
+        place = torch.full((topology.hidden,), ABSENT)
+        place[units] = torch.arange(len(units))
+        mine = place[unit] != ABSENT
+        at = place[unit[mine]], rank[mine]
+        link = torch.full((len(units), width), ABSENT)
+        link[at] = edge[mine]
+        pixels = torch.full((len(units), width), topology.inputs)
+        pixels[at] = pixel[mine]
+        slots.append(link.flatten())
+        blocks.append(Block(pixels))
+    output = len(topology.unit) + torch.arange(topology.hidden * topology.classes).view(topology.hidden, -1)
+    slots.append(output[order].flatten())
+    return Layout(torch.cat(slots), tuple(blocks))

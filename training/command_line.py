@@ -1,0 +1,122 @@
+"""Check a whole command line before any work: unknown names, wrong types and impossible values, one line each.
+
+Hydra composes; this asks it to compose every job that the line describes (all of a sweep's), and turns what is
+wrong into a ``UserError`` with the nearest right name. ``schemas`` are registered here as well, so that the YAML
+under ``configs/`` is checked as it is read. Imports nothing heavy.
+"""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from training.config import Config, DataConfig, NetworkConfig, TrainerConfig, documented_keys, typed
+from training.errors import UserError, require
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run that a command line asks for."""
+
+    experiment: str
+    config: Config
+    overrides: list[str]
+
+
+def register(learners: dict[str, Any]) -> None:
+    """Make the dataclasses known to Hydra: ``schema``, ``data/schema_data``, ``learner/schema_<name>`` ..."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    groups = {"data": DataConfig, "network": NetworkConfig, "trainer": TrainerConfig}
+    for group, schema in groups.items():
+        store.store(group=group, name=f"schema_{group}", node=schema)
+    for name, schema in learners.items():
+        store.store(group="learner", name=f"schema_{name}", node=schema)
+
+
+def check(overrides: list[str], multirun: bool, configs: Path, learners: dict[str, Any]) -> list[Job]:
+    """Every job of a command line, composed and checked.
+
+    Args:
+        overrides: what stands on the command line, e.g. ``["experiment=nne_mnist10", "learner.genes=500,1000"]``.
+        multirun: whether commas separate jobs.
+        configs: the folder of configurations.
+        learners: the schema of each learner, by name.
+
+    Raises:
+        UserError: with one line that names the culprit.
+    """
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(configs.resolve()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        try:
+            parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
+        except HydraException as error:
+            raise UserError(str(error).splitlines()[0]) from error
+        known = known_keys(learners)
+        for override in parsed:
+            _check_name(override, loader, known)
+        batches = BasicSweeper.split_arguments(parsed, None) if multirun else [[overrides]]
+        return [_job(job) for batch in batches for job in batch]
+
+
+def known_keys(learners: dict[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Every key there is, with its default and its meaning."""
+    keys = documented_keys(Config(learner=None, trainer=TrainerConfig(max_steps=1)))
+    for schema in learners.values():
+        keys |= documented_keys(schema(), "learner.")
+    return keys
+
+
+def _check_name(override: Override, loader: ConfigLoader, known: dict[str, Any]) -> None:
+    name = override.key_or_group
+    if name == "hydra" or name.startswith(("hydra.", "hydra/")):
+        return
+    if name in loader.list_groups(""):
+        options = [o for o in loader.get_group_options(name, ObjectType.CONFIG) if not o.startswith("schema_")]
+        asked = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
+        for option in asked:
+            require(option in options, f"there is no {name}={option}{_nearest(str(option), options)}")
+        return
+    require(name in known, f"there is no key {name}{_nearest(name, list(known))}")
+    require(not override.is_delete(), f"{name} cannot be deleted; set it to another value")
+
+
+def _nearest(name: str, choices: list[str]) -> str:
+    close = get_close_matches(name, choices, n=1, cutoff=0.5)
+    last = name.rsplit(".", 1)[-1]
+    close = close or [
+        c for c in choices if c.rsplit(".", 1)[-1] in get_close_matches(last, [c.rsplit(".", 1)[-1]], 1, 0.7)
+    ]
+    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(sorted(choices))}"
+
+
+def _job(overrides: list[str]) -> Job:
+    try:
+        composed = compose("train", overrides, return_hydra_config=True)
+        experiment = composed.hydra.runtime.choices.experiment
+        OmegaConf.set_struct(composed, False)
+        del composed["hydra"]
+        return Job(experiment, typed(composed), overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_first_cause(error)) from error
+
+
+def _first_cause(error: BaseException) -> str:
+    while error.__cause__ is not None and not isinstance(error, OmegaConfBaseException):
+        error = error.__cause__
+    line = str(error).strip().splitlines()[0]
+    culprit = getattr(error, "full_key", None)
+    return f"{culprit}: {line}" if culprit else line

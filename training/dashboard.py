@@ -1,0 +1,54 @@
+"""TensorBoard: scalars each step, histograms and pictures at milestones, and the configuration.
+
+Tags are documented in the README. A resumed run writes into the same files' folder; the points that came after the
+checkpoint are purged, so that curves have neither gaps nor doubles.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from training.learner import Metrics
+
+
+class Dashboard:
+    """The TensorBoard of one run; ``figures`` are also kept as PNG files, for papers and for people without it."""
+
+    def __init__(
+        self, folder: Path, figures: Path, resumed_step: int, charts: dict[str, list[str]], texts: dict[str, str]
+    ) -> None:
+        self._figures = figures
+        purge = resumed_step + 1 if resumed_step else None
+        self._writer = SummaryWriter(str(folder), purge_step=purge, max_queue=1000, flush_secs=15)
+        if not resumed_step:
+            self._writer.add_custom_scalars({"at a glance": {k: ["Multiline", v] for k, v in charts.items()}})
+            for tag, text in texts.items():
+                self._writer.add_text(tag, text)
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        """Scalars."""
+        for tag, value in metrics.items():
+            self._writer.add_scalar(tag, value, step)
+
+    def show(self, step: int, histograms: dict[str, Tensor], figures: Iterable[tuple[str, Figure]]) -> None:
+        """Distributions and pictures."""
+        for tag, values in histograms.items():
+            self._writer.add_histogram(tag, values.float(), step)
+        self._figures.mkdir(exist_ok=True)
+        for name, figure in figures:
+            figure.savefig(self._figures / f"{name}.png")
+            self._writer.add_figure(f"pictures/{name}", figure, step, close=False)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write out what is still in the queue."""
+        self._writer.close()
+
+
+def as_text(config: dict[str, object]) -> str:
+    """A configuration as a Markdown code block."""
+    return "\n".join("    " + line for line in yaml.safe_dump(config, sort_keys=False).splitlines())

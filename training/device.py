@@ -1,0 +1,63 @@
+"""Which device and precision a run computes in."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from training.errors import require
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and the precision of the big products on it."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def description(self) -> str:
+        """The hardware, in words."""
+        if self.device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(self.device)
+            name = torch.cuda.get_device_name(self.device)
+            return f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free, {self.dtype_name}"
+        return f"CPU, {torch.get_num_threads()} threads, {self.dtype_name}"
+
+
+def choose(device: str, dtype: str) -> Compute:
+    """Resolve ``auto``: a GPU if there is one, and bfloat16 where the hardware multiplies it natively.
+
+    Raises:
+        UserError: a GPU is asked for and there is none.
+    """
+    there = torch.cuda.is_available()
+    require(device != "cuda" or there, "device=cuda, but PyTorch finds no CUDA GPU here; use device=cpu or device=auto")
+    chosen = torch.device("cuda" if there and device != "cpu" else "cpu")
+    if chosen.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is bit-reproducible only with this
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    if dtype == "auto":
+        dtype = "bfloat16" if _multiplies_bfloat16(chosen) else "float32"
+    return Compute(chosen, getattr(torch, dtype))
+
+
+def peak_memory(device: torch.device) -> float:
+    """The most memory that this process has held, in GiB: on the GPU if the run is on one, else in RAM."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    import resource
+    import sys
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported and supported())

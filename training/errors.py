@@ -1,0 +1,29 @@
+"""Errors that are the user's to mend: reported as one line, without a traceback, with exit code 2."""
+
+
+class UserError(Exception):
+    """What is wrong, where, and what would be right, in one line."""
+
+    def __init__(self, message: object) -> None:
+        super().__init__(" ".join(str(message).split()))
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ``UserError(message)`` unless ``condition`` holds."""
+    if not condition:
+        raise UserError(message)
+
+
+def at_least(name: str, value: float | None, least: float) -> None:
+    """``name must be at least ...``; ``None`` stands for no limit and passes."""
+    require(value is None or value >= least, f"{name} must be at least {least}, got {value}")
+
+
+def within(name: str, value: float, low: float, high: float) -> None:
+    """``low < value <= high``."""
+    require(low < value <= high, f"{name} must be greater than {low} and at most {high}, got {value}")
+
+
+def one_of(name: str, value: str, choices: list[str]) -> None:
+    """``value`` is one of ``choices``."""
+    require(value in choices, f"{name} must be one of {', '.join(choices)}, got {value}")

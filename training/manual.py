@@ -1,0 +1,66 @@
+"""The manual page that `--help` prints, made from the configuration itself so that it cannot go stale."""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from training.command_line import known_keys
+
+PAGE = """\
+NAME
+    scripts/train.py - learning without backpropagation: train one experiment, or sweep over many
+
+SYNOPSIS
+    python scripts/train.py experiment=NAME [key=value ...]
+    python scripts/train.py -m experiment=NAME learner.genes=500,1000,2000,5000
+    python scripts/train.py resume=outputs/NAME/DATE_TIME
+
+EXPERIMENTS
+{experiments}
+
+CHOICES
+{choices}
+
+KEYS (with their defaults; an experiment may set others: see --cfg job)
+{keys}
+
+FILES
+    outputs/<experiment>/<date_time>/   summary.json  metrics.csv  train.log  figures/  checkpoints/  TensorBoard events
+    outputs/multirun/<experiment>/...   one such folder for each job of a sweep
+
+EXIT STATUS
+    0 finished, 1 a job of a sweep failed, 2 something to mend (one line says what), 130 or 143 stopped by a signal
+
+SEE ALSO
+    --cfg job    the whole configuration that a command line gives
+    --hydra-help options of Hydra itself; eval "$(python scripts/train.py -sc install=bash)" completes keys with Tab
+"""
+
+
+def manual_page(configs: Path, learners: dict[str, Any]) -> str:
+    """The text, from the experiment files' comments and the dataclasses' documentation."""
+    experiments = "\n".join(
+        f"    {file.stem:<20} {_purpose(file)}" for file in sorted((configs / "experiment").glob("*.yaml"))
+    )
+    groups = [folder for folder in sorted(configs.iterdir()) if folder.is_dir() and folder.name != "experiment"]
+    choices = "\n".join(
+        f"    {folder.name}={'|'.join(sorted(file.stem for file in folder.glob('*.yaml')))}" for folder in groups
+    )
+    keys = "\n".join(_entry(name, default, doc) for name, (default, doc) in known_keys(learners).items())
+    return PAGE.format(experiments=experiments, choices=choices, keys=keys)
+
+
+def _purpose(experiment: Path) -> str:
+    """The sentence under the command in an experiment file."""
+    lines = experiment.read_text().splitlines()[2:]
+    comment = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
+    return " ".join(line for line in comment if line)
+
+
+def _entry(name: str, default: Any, doc: str) -> str:
+    shown = "null" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+    return (
+        textwrap.fill(f"{name}={shown.replace(' ', '')}", 110, initial_indent="    ")
+        + "\n"
+        + textwrap.fill(doc, 110, initial_indent="        ", subsequent_indent="        ")
+    )

@@ -1,0 +1,68 @@
+"""What a person sees while it runs: a live bar on a terminal, plain lines anywhere else."""
+
+import logging
+import sys
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from training.learner import Metrics
+
+log = logging.getLogger(__name__)
+console = Console()
+
+
+def log_to_console() -> None:
+    """Send log lines to the terminal, above the bar if there is one."""
+    if console.is_terminal:
+        handler: logging.Handler = RichHandler(console=console, show_path=False, show_level=False, markup=False)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+class ProgressBar:
+    """Steps done, steps a second, time left, and the headline accuracy as it was last measured."""
+
+    def __init__(self, step_name: str, headline: str, done: int, total: int | None) -> None:
+        self.step_name, self.headline, self.total = step_name, headline, total
+        self._bar = Progress(
+            TextColumn(f"{step_name}"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[accuracy]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=total, completed=done, rate="", accuracy="")
+
+    def __enter__(self) -> "ProgressBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def update(self, step: int, metrics: Metrics) -> None:
+        """Show a finished step; where there is no terminal, print a line whenever the test set was evaluated."""
+        rate = f"{metrics['speed/steps_per_second']:.2f}/s"
+        fields: dict[str, Any] = {"rate": rate}
+        if self.headline in metrics:
+            name = self.headline.removeprefix("test/")
+            fields["accuracy"] = f"{name} {metrics[self.headline]:.2%}"
+            if not console.is_terminal:
+                others = [k for k in metrics if k.startswith("test/") and k != self.headline and not k.endswith("_sd")]
+                rest = ", ".join(f"{k.removeprefix('test/')} {metrics[k]:.2%}" for k in others)
+                of = f"/{self.total}" if self.total else ""
+                seconds = f"{metrics['speed/seconds']:.0f} s, {rate}"
+                log.info("%s %d%s: %s, %s (%s)", self.step_name, step, of, fields["accuracy"], rest, seconds)
+        self._bar.update(self._task, completed=step, **fields)

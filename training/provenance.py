@@ -1,0 +1,38 @@
+"""Where a result came from: versions, commit, hardware and the command that makes it again."""
+
+import platform
+import shlex
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ["torch", "numpy", "hydra-core", "omegaconf", "tensorboard", "safetensors"]
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+@cache
+def git_commit() -> str | None:
+    """The commit this code stands at, with ``-dirty`` where it was changed; ``None`` outside a clone."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        result = subprocess.run(git, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None
+
+
+def command() -> str:
+    """The command line, as one could type it again."""
+    return shlex.join(["python", *sys.argv])

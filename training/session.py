@@ -1,0 +1,161 @@
+"""One run, from a configuration to a summary: what `scripts/train.py` calls for each job."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from training import checkpoint, data, device
+from training.command_line import Job
+from training.config import Config, from_dict, to_dict
+from training.data import Dataset
+from training.device import Compute
+from training.errors import require
+from training.learner import Learner, State
+from training.progress import log_to_console
+from training.run_folder import SUMMARY, RunFolder, latest_unfinished, new_path
+from training.trainer import Interrupted, Trainer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run to go on with."""
+
+    folder: Path
+    state: State
+    facts: checkpoint.Facts
+
+
+def run(
+    job: Job,
+    sweep_folder: Path | None,
+    learners: Mapping[str, Any],
+    build: Callable[[Config, Dataset, Compute], Learner],
+) -> dict[str, Any]:
+    """Train, or go on training, and return the summary.
+
+    Args:
+        sweep_folder: the job's own folder, if it is part of a sweep.
+        learners: the configuration schema of each learner, by name.
+        build: makes the learner that a configuration describes.
+
+    Raises:
+        UserError: something to mend. Nothing was written unless the run had begun.
+        SystemExit: a signal stopped the run; its state is saved.
+    """
+    log_to_console()
+    saved = _saved(job, sweep_folder)
+    config = _continued(job, saved.facts, learners) if saved else job.config
+    folder = saved.folder if saved else sweep_folder or Path(config.run_dir or new_path(job.experiment))
+
+    compute = device.choose(config.device, config.dtype)
+    dataset = data.load(config.data, config.seed)
+    learner = build(config, dataset.to(compute.device), compute)
+    if saved:
+        learner.load_state_dict(saved.state)
+
+    records = RunFolder(folder, resuming=saved is not None)
+    finished = records.summary()
+    if saved and finished and finished["steps"] == saved.facts.step and _nothing_left(config, saved.facts, learner):
+        log.info("%s is finished already (%s)", folder, finished["stopped_because"])
+        records.close()
+        return finished
+    _introduce(job.experiment, config.seed, folder, dataset, compute, saved)
+    trainer = Trainer(
+        job.experiment, config, learner, dataset.to(compute.device), compute, records, saved.facts if saved else None
+    )
+    try:
+        summary = trainer.train()
+    except Interrupted as stop:
+        log.info("%s", stop)
+        raise SystemExit(stop.exit_code) from stop
+    _conclude(summary, learner, folder)
+    return summary
+
+
+def _saved(job: Job, sweep_folder: Path | None) -> Saved | None:
+    """The run that ``resume`` means, if there is one."""
+    wanted = job.config.resume
+    if wanted is None:
+        return None
+    folder = Path(wanted)
+    if wanted == "auto":
+        given = sweep_folder or (Path(job.config.run_dir) if job.config.run_dir else None)
+        found = (
+            given
+            if given and (given / "checkpoints").is_dir()
+            else None
+            if given
+            else latest_unfinished(job.experiment)
+        )
+        if found is None:
+            log.info("resume=auto: no unfinished run of %s; starting a new one", job.experiment)
+            return None
+        folder = found
+    require(folder.is_dir(), f"resume={folder}: there is no such folder")
+    return Saved(folder, *checkpoint.load_latest(folder / "checkpoints"))
+
+
+def _continued(job: Job, facts: checkpoint.Facts, learners: Mapping[str, Any]) -> Config:
+    """The configuration that the run began with, and what the command line may change of it."""
+    stored = from_dict(facts.config, learners)
+    trainer, chosen = to_dict(stored)["trainer"], stored.device
+    for override in job.overrides:
+        name = override.lstrip("+").split("=", 1)[0]
+        if name == "experiment":
+            same = job.experiment == facts.experiment
+            require(same, f"resume: the run is of experiment={facts.experiment}, not {job.experiment}")
+        elif name.startswith("trainer."):
+            trainer[name.removeprefix("trainer.")] = _at(to_dict(job.config), name)
+        elif name == "device":
+            chosen = job.config.device
+        elif name not in ("resume", "run_dir") and not name.startswith("hydra"):
+            then, now = _at(to_dict(stored), name), _at(to_dict(job.config), name)
+            require(then == now, f"resume: {name} was {then} when the run began, not {now}; leave it out")
+    return replace(stored, device=chosen, trainer=type(stored.trainer)(**trainer))
+
+
+def _at(config: dict[str, Any], name: str) -> Any:
+    value: Any = config
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+def _nothing_left(config: Config, facts: checkpoint.Facts, learner: Learner) -> bool:
+    """Whether a finished run has no more to do under the limits it has now."""
+    steps, seconds = config.trainer.max_steps, config.trainer.max_seconds
+    return bool(
+        (steps is not None and facts.step >= steps)
+        or (seconds is not None and facts.seconds >= seconds)
+        or learner.reason_to_stop()
+    )
+
+
+def _introduce(
+    experiment: str, seed: int, folder: Path, dataset: Dataset, compute: Compute, saved: Saved | None
+) -> None:
+    sizes = f"{len(dataset.train_labels)} training and {len(dataset.test_labels)} test images"
+    log.info("%s, seed %d, on %s", experiment, seed, compute.description)
+    log.info("%s: %s (%s)", dataset.name, sizes, dataset.note)
+    if saved:
+        log.info("going on in %s from step %d", folder, saved.facts.step)
+    else:
+        log.info("writing to %s; watch it with: tensorboard --logdir %s", folder, folder.parent)
+
+
+def _conclude(summary: dict[str, Any], learner: Learner, folder: Path) -> None:
+    accuracy = f"{summary['test_accuracy']:.2%}"
+    name = learner.headline.removeprefix("test/")
+    log.info(
+        "%s: %s in %.0f s: %s %s on test images",
+        summary["experiment"],
+        summary["stopped_because"],
+        summary["seconds"],
+        name,
+        accuracy,
+    )
+    log.info("everything is in %s, the figures in %s", folder, folder / SUMMARY)

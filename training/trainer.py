@@ -1,0 +1,178 @@
+"""The shared loop: step, log, evaluate, save, resume, stop cleanly. It knows learners only by their protocol."""
+
+import logging
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+from training import checkpoint, provenance
+from training.config import Config, to_dict
+from training.dashboard import Dashboard, as_text
+from training.data import Dataset
+from training.device import Compute, peak_memory
+from training.errors import UserError
+from training.learner import Learner, Metrics, is_milestone
+from training.progress import ProgressBar
+from training.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+class Interrupted(Exception):  # noqa: N818  # not an error
+    """A signal asked the run to stop; its state is saved."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
+class Trainer:
+    """Trains one learner in one run folder.
+
+    Args:
+        experiment: the name it is recorded under.
+        resumed: the facts of the checkpoint that the learner was restored from, if it was.
+    """
+
+    def __init__(
+        self,
+        experiment: str,
+        config: Config,
+        learner: Learner,
+        data: Dataset,
+        compute: Compute,
+        run: RunFolder,
+        resumed: checkpoint.Facts | None,
+    ) -> None:
+        self.experiment, self.config = experiment, config
+        self.learner, self.data, self.compute, self.run = learner, data, compute, run
+        self.step = resumed.step if resumed else 0
+        self.seconds = resumed.seconds if resumed else 0.0
+        self._saved_step, self._saved_at = self.step, time.monotonic()
+        self._signal: int | None = None
+        texts = {
+            "config": as_text(to_dict(config)),
+            "command": provenance.command(),
+            "data": f"{data.name}: {data.note}",
+        }
+        run.forget_after(self.step)
+        self.dashboard = Dashboard(run.path, run.figures, self.step, learner.charts, texts)
+
+    def train(self) -> dict[str, Any]:
+        """Learn until there is a reason to stop, and return the summary.
+
+        Raises:
+            Interrupted: SIGINT or SIGTERM came; a checkpoint is written.
+            UserError: the numbers are no longer finite, or the disk is full.
+        """
+        handlers = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        limit = self.config.trainer.max_steps
+        try:
+            with ProgressBar(self.learner.step_name, self.learner.headline, self.step, limit) as bar:
+                while not (reason := self.reason_to_stop()):
+                    metrics = self.train_step()
+                    self.record(metrics)
+                    bar.update(self.step, metrics)
+            return self.finish(reason)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            self.dashboard.close()
+            self.run.close()
+
+    def train_step(self) -> Metrics:
+        """One step of the learner, with the evaluation where one is due; timed."""
+        start = time.perf_counter()
+        metrics = self.learner.step()
+        self.step += 1
+        step_seconds = time.perf_counter() - start
+        if self.step == 1 or self.step % self.config.trainer.evaluate_every == 0:
+            metrics |= self.learner.evaluate(self.data.test_images, self.data.test_labels)
+        self.seconds += time.perf_counter() - start
+        return metrics | {
+            "speed/seconds": self.seconds,
+            "speed/steps_per_second": 1 / step_seconds,
+            "memory/peak_gib": peak_memory(self.compute.device),
+        }
+
+    def record(self, metrics: Metrics) -> None:
+        """Log a step, and save when it is time. Numbers that are no longer finite stop the run."""
+        wrong = [name for name, value in metrics.items() if not abs(value) < float("inf")]
+        if wrong:
+            raise UserError(f"{wrong[0]} is no longer finite at {self.learner.step_name} {self.step}; {self._way_on()}")
+        try:
+            self.run.log(self.step, metrics)
+            self.dashboard.log(self.step, metrics)
+            if is_milestone(self.step):
+                self.show()
+        except OSError as error:
+            raise UserError(f"{self.run.path} cannot be written to ({error.strerror}); {self._way_on()}") from error
+        if time.monotonic() - self._saved_at >= self.config.trainer.checkpoint_seconds:
+            self.save()
+
+    def show(self) -> None:
+        """Pictures and distributions of the learner as it is now."""
+        figures = self.learner.figures(self.data.test_images, self.data.test_labels)
+        self.dashboard.show(self.step, self.learner.histograms(), figures)
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        facts = checkpoint.Facts(self.experiment, self.step, self.seconds, to_dict(self.config))
+        checkpoint.save(self.run.checkpoints, self.learner.state_dict(), facts, self.config.trainer.keep_checkpoints)
+        self._saved_step, self._saved_at = self.step, time.monotonic()
+
+    def reason_to_stop(self) -> str | None:
+        """Why the run ends here, if it does."""
+        if self._signal is not None:
+            self.save()
+            name = signal.Signals(self._signal).name
+            raise Interrupted(
+                self._signal, f"stopped by {name} at {self.learner.step_name} {self.step}; {self._way_on()}"
+            )
+        limits = self.config.trainer
+        if limits.max_steps is not None and self.step >= limits.max_steps:
+            return f"{self.step} {self.learner.step_name}s done"
+        if limits.max_seconds is not None and self.seconds >= limits.max_seconds:
+            return f"{limits.max_seconds:g} seconds used"
+        return self.learner.reason_to_stop()
+
+    def finish(self, reason: str) -> dict[str, Any]:
+        """Save, take the last pictures, and write ``summary.json``."""
+        self.save()
+        self.show()
+        measured = self.learner.summary(self.data.test_images, self.data.test_labels)
+        data = self.data
+        summary = {
+            "experiment": self.experiment,
+            "seed": self.config.seed,
+            "dataset": data.name,
+            "dataset_note": data.note,
+            "train_size": len(data.train_labels),
+            "test_size": len(data.test_labels),
+            "device": self.compute.description,
+            "dtype": self.compute.dtype_name,
+            "backend": "torch",
+            "steps": self.step,
+            "seconds": round(self.seconds, 3),
+            "stopped_because": reason,
+            "peak_memory_gib": round(peak_memory(self.compute.device), 3),
+            **measured,
+            "state_sha256": checkpoint.state_sha256(self.learner.state_dict()),
+            "command": provenance.command(),
+            "versions": provenance.versions(),
+            "git_commit": provenance.git_commit(),
+            "config": to_dict(self.config),
+        }
+        self.run.finish(summary)
+        return summary
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None:
+            raise KeyboardInterrupt
+        self._signal = number
+        log.info("%s: finishing this %s, then saving", signal.Signals(number).name, self.learner.step_name)
+
+    def _way_on(self) -> str:
+        last = f"the last checkpoint is of {self.learner.step_name} {self._saved_step}"
+        return f"{last}; go on with: python scripts/train.py resume={self.run.path}"
