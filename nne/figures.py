@@ -17,7 +17,7 @@ def convergence(history: dict[int, Tensor]) -> Figure:
     for colour, (generation, p) in zip(colours, history.items(), strict=True):
         distance = torch.minimum(p, 1 - p).double().cpu().sort().values
         share = 1 - torch.searchsorted(distance, x, right=True) / len(p)
-        axes.plot(x, share, color=colour, label=f"t = {generation}")
+        axes.plot(x.numpy(), share.numpy(), color=colour, label=f"t = {generation}")
     axes.set(xlabel="distance x of the allele frequency from 0 or 1", ylabel="share of genes beyond x", ylim=(0, 1))
     axes.set_title("Convergence of the allele distribution", fontsize=9)
     axes.legend(fontsize=7)
@@ -28,7 +28,7 @@ def confusion(counts: Tensor, generation: int, accuracy: float) -> Figure:
     """Which class is taken for which, as shares of the true class, averaged over individuals: ``counts: [C, C]``."""
     figure, axes = figures.new(3.8, 3.6)
     shares = (counts / counts.sum(dim=1, keepdim=True)).cpu()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     for row, values in enumerate(shares.tolist()):
         for column, share in enumerate(values):
             if share >= 0.005:
@@ -56,7 +56,7 @@ def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation:
     sheet = tiles.view(-1, columns, side + 1, side + 1).transpose(1, 2).reshape(-1, columns * (side + 1))
     figure, axes = figures.new(6.0, 0.65 * len(sheet) / (side + 1) + 0.4)
     limit = float(sheet.abs().max()) or 1.0
-    axes.imshow(sheet, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    axes.imshow(sheet.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
     axes.set_axis_off()
     axes.set_title(f"Receptive fields of W p after {generation} generations", fontsize=9)
     return figure

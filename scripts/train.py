@@ -20,6 +20,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 LEARNERS = {"evolution": EvolutionConfig}
 
 log = logging.getLogger("train")
+done: list[str] = []
 failed: list[str] = []
 
 
@@ -37,17 +38,24 @@ def train(composed: DictConfig) -> float | None:
 
     settings = HydraConfig.get()
     overrides = list(settings.overrides.task)
+    done.append(" ".join(overrides))
     in_sweep = settings.mode is RunMode.MULTIRUN
     try:
         asked = Job(settings.runtime.choices["experiment"], typed(composed), overrides)
         summary = run(asked, Path(settings.runtime.output_dir) if in_sweep else None, LEARNERS, build)
     except UserError as error:
-        if not in_sweep:
-            raise
-        log.error("job %s failed: %s", " ".join(overrides), error)
-        failed.append(" ".join(overrides))
+        if not in_sweep:  # Hydra would print a traceback
+            raise SystemExit(report(error)) from error
+        log.error("job %s failed: %s", done[-1], error)
+        failed.append(done[-1])
         return None
     return float(summary["test_accuracy"])
+
+
+def report(error: UserError) -> int:
+    """One line; the exit code of a user's error."""
+    print(f"error: {error}", file=sys.stderr)
+    return 2
 
 
 def main() -> int:
@@ -63,10 +71,9 @@ def main() -> int:
             check(arguments.overrides, arguments.multirun, CONFIGS, LEARNERS)
         train()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return report(error)
     if failed:
-        print(f"error: {len(failed)} jobs of the sweep failed: {'; '.join(failed)}", file=sys.stderr)
+        print(f"error: {len(failed)} of {len(done)} jobs failed: {'; '.join(failed)}", file=sys.stderr)
         return 1
     return 0
 

@@ -5,8 +5,9 @@ wrong into a ``UserError`` with the nearest right name. ``schemas`` are register
 under ``configs/`` is checked as it is read. Imports nothing heavy.
 """
 
+import hashlib
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Job:
 
 def register(learners: dict[str, Any]) -> None:
     """Make the dataclasses known to Hydra: ``schema``, ``data/schema_data``, ``learner/schema_<name>`` ..."""
+    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     groups = {"data": DataConfig, "network": NetworkConfig, "trainer": TrainerConfig}
@@ -44,6 +46,13 @@ def register(learners: dict[str, Any]) -> None:
         store.store(group=group, name=f"schema_{group}", node=schema)
     for name, schema in learners.items():
         store.store(group="learner", name=f"schema_{name}", node=schema)
+
+
+def sweep_folder(overrides: list[str]) -> str:
+    """The folder of a sweep's job, named by what it overrides, whatever the order, so that it can be found again."""
+    name = ",".join(sorted(o for o in overrides if not o.startswith("experiment="))) or "defaults"
+    name = name.replace("/", "_")
+    return name if len(name) <= 120 else f"{name[:100]},{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def check(overrides: list[str], multirun: bool, configs: Path, learners: dict[str, Any]) -> list[Job]:
@@ -74,9 +83,9 @@ def check(overrides: list[str], multirun: bool, configs: Path, learners: dict[st
 
 def known_keys(learners: dict[str, Any]) -> dict[str, tuple[Any, str]]:
     """Every key there is, with its default and its meaning."""
-    keys = documented_keys(Config(learner=None, trainer=TrainerConfig(max_steps=1)))
+    keys = documented_keys(Config)
     for schema in learners.values():
-        keys |= documented_keys(schema(), "learner.")
+        keys |= documented_keys(schema, "learner.")
     return keys
 
 
@@ -95,12 +104,14 @@ def _check_name(override: Override, loader: ConfigLoader, known: dict[str, Any])
 
 
 def _nearest(name: str, choices: list[str]) -> str:
-    close = get_close_matches(name, choices, n=1, cutoff=0.5)
-    last = name.rsplit(".", 1)[-1]
-    close = close or [
-        c for c in choices if c.rsplit(".", 1)[-1] in get_close_matches(last, [c.rsplit(".", 1)[-1]], 1, 0.7)
-    ]
-    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(sorted(choices))}"
+    """The likeliest right name; the last part of a dotted one counts by itself too."""
+
+    def likeness(choice: str) -> float:
+        pairs = (name, choice), (name.rsplit(".", 1)[-1], choice.rsplit(".", 1)[-1])
+        return max(SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+    best = max(choices, key=likeness)
+    return f"; did you mean {best}?" if likeness(best) >= 0.6 else f"; there are: {', '.join(sorted(choices))}"
 
 
 def _job(overrides: list[str]) -> Job:
@@ -117,6 +128,8 @@ def _job(overrides: list[str]) -> Job:
 def _first_cause(error: BaseException) -> str:
     while error.__cause__ is not None and not isinstance(error, OmegaConfBaseException):
         error = error.__cause__
-    line = str(error).strip().splitlines()[0]
+    line, *more = str(error).strip().splitlines()
+    if line.endswith(":") and more:  # a heading: what it announces comes next
+        line = f"{line} {more[0]}"
     culprit = getattr(error, "full_key", None)
     return f"{culprit}: {line}" if culprit else line

@@ -5,6 +5,7 @@ Hydra composes ``configs/`` against these dataclasses; ``typed`` turns the resul
 """
 
 from collections.abc import Mapping
+from dataclasses import MISSING as MISSING_DEFAULT
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -127,13 +128,13 @@ def from_dict(stored: Mapping[str, Any], learners: Mapping[str, Any]) -> Config:
         raise UserError(f"the configuration was recorded by another version of this project ({error})") from error
 
 
-def documented_keys(schema: Any, prefix: str = "") -> dict[str, tuple[Any, str]]:
+def documented_keys(schema: type, prefix: str = "") -> dict[str, tuple[Any, str]]:
     """Every leaf key under a configuration dataclass: ``{"data.root": (default, doc)}``."""
     found: dict[str, tuple[Any, str]] = {}
     for entry in fields(schema):
-        value = getattr(schema, entry.name)
-        if is_dataclass(value):
-            found |= documented_keys(value, f"{prefix}{entry.name}.")
+        if isinstance(entry.type, type) and is_dataclass(entry.type):
+            found |= documented_keys(entry.type, f"{prefix}{entry.name}.")
         elif "doc" in entry.metadata:
-            found[prefix + entry.name] = (value, entry.metadata["doc"])
+            default = entry.default if entry.default_factory is MISSING_DEFAULT else entry.default_factory()
+            found[prefix + entry.name] = (default, entry.metadata["doc"])
     return found

@@ -52,28 +52,27 @@ def run(
     folder = saved.folder if saved else sweep_folder or Path(config.run_dir or new_path(job.experiment))
 
     compute = device.choose(config.device, config.dtype)
-    dataset = data.load(config.data, config.seed)
-    learner = build(config, dataset.to(compute.device), compute)
+    dataset = data.load(config.data, config.seed).to(compute.device)
+    learner = build(config, dataset, compute)
     if saved:
         learner.load_state_dict(saved.state)
 
     records = RunFolder(folder, resuming=saved is not None)
-    finished = records.summary()
-    if saved and finished and finished["steps"] == saved.facts.step and _nothing_left(config, saved.facts, learner):
-        log.info("%s is finished already (%s)", folder, finished["stopped_because"])
-        records.close()
-        return finished
-    _introduce(job.experiment, config.seed, folder, dataset, compute, saved)
-    trainer = Trainer(
-        job.experiment, config, learner, dataset.to(compute.device), compute, records, saved.facts if saved else None
-    )
     try:
-        summary = trainer.train()
+        finished = records.summary()
+        if saved and finished and finished["steps"] == saved.facts.step and _nothing_left(config, saved.facts, learner):
+            log.info("%s is finished already (%s)", folder, finished["stopped_because"])
+            return finished
+        _introduce(job.experiment, config.seed, folder, dataset, compute, saved)
+        facts = saved.facts if saved else None
+        summary = Trainer(job.experiment, config, learner, dataset, compute, records, facts).train()
+        _conclude(summary, learner, folder)
+        return summary
     except Interrupted as stop:
         log.info("%s", stop)
         raise SystemExit(stop.exit_code) from stop
-    _conclude(summary, learner, folder)
-    return summary
+    finally:
+        records.close()
 
 
 def _saved(job: Job, sweep_folder: Path | None) -> Saved | None:

@@ -79,7 +79,6 @@ class Trainer:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             self.dashboard.close()
-            self.run.close()
 
     def train_step(self) -> Metrics:
         """One step of the learner, with the evaluation where one is due; timed."""

@@ -1,0 +1,154 @@
+"""Measure speed as ratios, side by side in one run: `python scripts/benchmark.py population [--json PATH]`.
+
+`population` times one whole generation (draw, express, evaluate, select) by the default path against the same
+generation evaluated by dense fp32 `torch.bmm`, at the paper's scale and around it. Every path is timed on the same
+machine, in turn, several times; medians are printed. The dense path costs the same for every genotype, so it is
+timed on a few and scaled.
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from nne.config import EvolutionConfig
+from nne.evolution import Evolution
+from nne.fitness import reward
+from training import data
+from training.config import Config, DataConfig, NetworkConfig, TrainerConfig
+from training.device import Compute, choose, peak_memory
+from training.provenance import git_commit, versions
+
+PAPER = Config(
+    data=DataConfig(),
+    network=NetworkConfig(hidden=1000, edge_probability=0.1, beta=0.0025),
+    learner=EvolutionConfig(genes=5000, population=1000, batch=None, fitness="none", test_individuals=2),
+    trainer=TrainerConfig(max_steps=1),
+)
+GENES, BATCHES = (1000, 5000, 10_000), (200, None)
+DENSE_GENOTYPES = 16  # how many the dense path is timed on
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scale: seconds a generation by our path and by the dense one."""
+
+    genes: int
+    individuals: int
+    images: int
+    seconds: float
+    dense_seconds: float
+    ratio: float
+    evaluations_per_second: float
+    peak_gib: float
+
+
+def dense_rewards(learner: Evolution, sample: int) -> Callable[[], Tensor]:
+    """``delta_x`` of ``sample`` genotypes by full 784-wide layers in fp32, as one would write it at first."""
+    topology, (images, labels) = learner.topology, learner.minibatch()
+    every = learner.W.to(learner.device, torch.float32)
+    pixel, unit = topology.pixel.to(learner.device), topology.unit.to(learner.device)
+
+    def run() -> Tensor:
+        weights = every.weights(learner.genotypes(range(sample))).T
+        edges = len(pixel)
+        w_in = images.new_zeros(sample, topology.inputs, topology.hidden)
+        w_in[:, pixel, unit] = weights[:, :edges]
+        w_out = weights[:, edges:].reshape(sample, topology.hidden, -1)
+        logits = torch.bmm(torch.bmm(images.expand(sample, -1, -1), w_in).relu_(), w_out)
+        return reward(logits.transpose(1, 2), labels, learner.config.temperature).mean(dim=1)
+
+    return run
+
+
+def timed(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds that a call takes, to the end of its work on the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def measure(config: Config, dataset: data.Dataset, compute: Compute, repeats: int) -> Row:
+    """Both paths in turn, ``repeats`` times after a warm-up."""
+    learner = Evolution(config, dataset, compute)
+    sample = min(DENSE_GENOTYPES, config.learner.population)
+    learner.step()
+    peak = peak_memory(compute.device)
+    dense = dense_rewards(learner, sample)
+    dense()
+    ours, theirs = [], []
+    for _ in range(repeats):
+        ours.append(timed(learner.step, compute.device))
+        theirs.append(timed(dense, compute.device) * config.learner.population / sample)
+    seconds, dense_seconds = median(ours), median(theirs)
+    images, population = len(learner.minibatch()[1]), config.learner.population
+    return Row(
+        config.learner.genes,
+        population,
+        images,
+        seconds,
+        dense_seconds,
+        median(t / o for o, t in zip(ours, theirs, strict=True)),
+        population * images / seconds,
+        peak,
+    )
+
+
+def population(arguments: argparse.Namespace) -> dict[str, object]:
+    """The table of one generation at several scales."""
+    compute = choose(arguments.device, arguments.dtype)
+    dataset = data.load(DataConfig(source=arguments.data), seed=0).to(compute.device)
+    console = Console(width=110)
+    console.print(f"{platform.machine()}, {compute.description}; data: {dataset.name}")
+    table = Table(
+        "genes", "individuals", "images", "s/generation", "dense fp32 bmm", "ratio", "images x nets /s", "GiB"
+    )
+    rows = []
+    for genes in GENES:
+        for batch in BATCHES:
+            config = replace(PAPER, learner=replace(PAPER.learner, genes=genes, batch=batch))
+            row = measure(config, dataset, compute, arguments.repeats)
+            rows.append(row)
+            size = f"{row.genes}", f"{row.individuals}", f"{row.images}"
+            cost = f"{row.seconds:.3f}", f"{row.dense_seconds:.2f}", f"{row.ratio:.1f}"
+            table.add_row(*size, *cost, f"{row.evaluations_per_second:.3g}", f"{row.peak_gib:.2f}")
+    console.print(table)
+    return {
+        "device": compute.description,
+        "data": dataset.name,
+        "rows": [asdict(row) for row in rows],
+        "versions": versions(),
+        "git_commit": git_commit(),
+    }
+
+
+def main() -> None:
+    """Parse the command line, measure, print, and write JSON if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["population"])
+    parser.add_argument("--json", type=Path, help="write the same numbers here")
+    parser.add_argument("--repeats", type=int, default=3, help="timed repetitions, after one warm-up")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"])
+    parser.add_argument("--data", default="auto", choices=["auto", "mnist", "embedded"])
+    arguments = parser.parse_args()
+    result = population(arguments)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

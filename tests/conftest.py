@@ -1,0 +1,95 @@
+"""What several tests share: small real problems, and the real command as a subprocess."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nne.config import EvolutionConfig
+from training import data
+from training.config import Config, DataConfig, NetworkConfig, TrainerConfig
+from training.device import Compute
+
+REPOSITORY = Path(__file__).parent.parent
+TRAIN = [sys.executable, str(REPOSITORY / "scripts" / "train.py")]
+CPU = torch.device("cpu")
+
+SMALL = [
+    "data=embedded",
+    "data.per_class=20",
+    "network.hidden=40",
+    "network.beta=0.02",
+    "learner.genes=300",
+    "learner.population=70",
+    "learner.batch=40",
+    "learner.temperature=4",
+    "learner.test_individuals=5",
+    "trainer.evaluate_every=5",
+]
+"""Overrides that make an experiment small enough for a test; the components stay the real ones."""
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def digits() -> data.Dataset:
+    """Real digits: 20 a class to train on."""
+    return data.load(DataConfig(source="embedded", per_class=20), seed=0)
+
+
+@pytest.fixture
+def small() -> Config:
+    """The configuration that ``SMALL`` makes."""
+    learner = EvolutionConfig(genes=300, population=70, batch=40, temperature=4, test_individuals=10)
+    return Config(
+        data=DataConfig(source="embedded", per_class=20),
+        network=NetworkConfig(hidden=40, beta=0.02),
+        learner=learner,
+        trainer=TrainerConfig(max_steps=20),
+    )
+
+
+@pytest.fixture
+def fp32() -> Compute:
+    return Compute(CPU, torch.float32)
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Command:
+    """Run ``scripts/train.py`` in an empty folder with some arguments, to its end."""
+
+    def run(*arguments: str, cwd: Path = tmp_path, **more: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*TRAIN, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=240, **more
+        )
+
+    return run
+
+
+def environment() -> dict[str, str]:
+    """The environment of a test's subprocess: two threads, no data set but the embedded one."""
+    return {**os.environ, "NNE_DATA": "/nonexistent", "OMP_NUM_THREADS": "2", "COLUMNS": "200"}
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """The summary of a finished run."""
+    return json.loads((folder / "summary.json").read_text())
+
+
+def without_times(found: dict[str, Any]) -> dict[str, Any]:
+    """A summary less what may differ between two runs with the same result."""
+    config = {**found["config"], "run_dir": None, "resume": None, "trainer": None}
+    volatile = ("seconds", "peak_memory_gib", "command", "config")
+    return {**{k: v for k, v in found.items() if k not in volatile}, "config": config}
+
+
+def altered(config: Config, **learner: Any) -> Config:
+    """The configuration with other values for some of the learner's keys."""
+    return replace(config, learner=replace(config.learner, **learner))

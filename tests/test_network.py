@@ -1,0 +1,172 @@
+"""Topology, gene expression and the population's contraction, against a plain dense float64 network."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import nne.population
+from nne.expression import WeightMatrix, sparse_weight_matrix
+from nne.fitness import allele_means, reward, standardise
+from nne.genome import draw, initial_frequencies
+from nne.population import Population, Tiling
+from nne.topology import ABSENT, Topology, by_hidden_unit, sparse_topology
+
+CPU = torch.device("cpu")
+
+
+def dense_logits(topology: Topology, W: WeightMatrix, x: Tensor, images: Tensor) -> Tensor:
+    """Each individual's network in full, one at a time, in float64: ``[N, C, B]``."""
+    weights = x.double() @ W.dense().T
+    edges = len(topology.unit)
+    result = []
+    for w in weights:
+        w_in = torch.zeros(topology.inputs, topology.hidden, dtype=torch.float64)
+        w_in[topology.pixel, topology.unit] = w[:edges]
+        hidden = (images.double() @ w_in).relu()
+        result.append((hidden @ w[edges:].view(topology.hidden, topology.classes)).T)
+    return torch.stack(result)
+
+
+def logits_of(population: Population, x: Tensor, images: Tensor) -> Tensor:
+    """All logits of a population, put together from its tiles."""
+    whole = torch.zeros(len(x), population.classes, len(images))
+    for who, which, part in population.evaluate(lambda tile: x[tile.start : tile.stop], len(x), images):
+        whole[who.start : who.stop, :, which] = part
+    return whole
+
+
+def random_images(count: int, inputs: int, seed: int) -> Tensor:
+    stream = torch.Generator().manual_seed(seed)
+    return torch.rand(count, inputs, generator=stream) * (torch.rand(count, inputs, generator=stream) < 0.3)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    inputs=st.integers(1, 30),
+    hidden=st.integers(1, 25),
+    classes=st.integers(2, 11),
+    probability=st.floats(0.02, 1),
+    genes=st.integers(1, 60),
+    beta=st.floats(0.01, 1),
+    individuals=st.integers(1, 20),
+    images=st.integers(1, 20),
+    seed=st.integers(0, 10**6),
+)
+def test_population_equals_dense_float64_networks(
+    inputs: int,
+    hidden: int,
+    classes: int,
+    probability: float,
+    genes: int,
+    beta: float,
+    individuals: int,
+    images: int,
+    seed: int,
+) -> None:
+    topology = sparse_topology(inputs, hidden, classes, probability, seed)
+    W = sparse_weight_matrix(topology.links, genes, beta, seed)
+    x = draw(initial_frequencies(genes, seed), seed, 0, range(individuals))
+    y = random_images(images, inputs, seed)
+    population = Population(topology, W, y.amax(dim=0) > 0, CPU, torch.float32)
+    expected = dense_logits(topology, W, x, y)
+    scale = max(float(expected.abs().max()), 1.0)
+    assert float((logits_of(population, x, y) - expected).abs().max()) <= 1e-5 * scale
+
+
+def paper_size(
+    seed: int, dtype: torch.dtype, images: Tensor, genes: int = 2000
+) -> tuple[Topology, WeightMatrix, Population]:
+    topology = sparse_topology(784, 1000, 10, 0.1, seed)
+    W = sparse_weight_matrix(topology.links, genes, 0.0025, seed)
+    return topology, W, Population(topology, W, images.amax(dim=0) > 0, CPU, dtype)
+
+
+def test_bfloat16_is_close_and_selects_the_same_way(digits) -> None:  # type: ignore[no-untyped-def]
+    """Fitness within 1e-2, predictions the same but for near-ties, selection's direction within cos 0.999."""
+    images, labels = digits.train_images[::4], digits.train_labels[::4]
+    topology, W, population = paper_size(0, torch.bfloat16, images)
+    x = draw(initial_frequencies(2000, 0), 0, 0, range(64))
+    exact = dense_logits(topology, W, x, images)
+    ours = logits_of(population, x, images)
+    assert float((ours.argmax(dim=1) == exact.argmax(dim=1)).double().mean()) > 0.99
+    delta = reward(ours, labels, 25.0).double().mean(dim=1)
+    delta_exact = reward(exact, labels, 25.0).mean(dim=1)
+    assert float((delta / delta_exact - 1).abs().max()) < 1e-2
+    steps = []
+    for fitness in (delta, delta_exact):
+        f, f_bar, varies = allele_means([x], standardise(fitness))
+        steps.append(torch.where(varies, f - f_bar, 0.0))
+    assert float(torch.cosine_similarity(*steps, dim=0)) > 0.999
+
+
+def test_tiles_and_chunks_change_nothing_but_rounding(digits, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    images = digits.train_images
+    x = draw(initial_frequencies(500, 0), 0, 0, range(30))
+    _, _, population = paper_size(0, torch.float32, images, genes=500)
+    whole = logits_of(population, x, images)
+    monkeypatch.setattr(nne.population, "CPU_TILING", Tiling(genotypes=7, images=33, units=110))
+    monkeypatch.setattr(nne.population, "MAX_IMAGES", 70)
+    _, _, population = paper_size(0, torch.float32, images, genes=500)
+    torch.testing.assert_close(logits_of(population, x, images), whole, rtol=1e-4, atol=1e-3)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 20), st.integers(1, 15), st.floats(0.05, 1), st.integers(1, 6), st.integers(0, 10**6))
+def test_layout_holds_every_seen_edge_once(inputs: int, hidden: int, probability: float, block: int, seed: int) -> None:
+    topology = sparse_topology(inputs, hidden, 3, probability, seed)
+    seen = torch.rand(inputs, generator=torch.Generator().manual_seed(seed)) < 0.7
+    layout = by_hidden_unit(topology, seen, block)
+    links = layout.slots[layout.slots != ABSENT]
+    edges, outputs = links[links < len(topology.unit)], links[links >= len(topology.unit)]
+    assert sorted(edges.tolist()) == seen[topology.pixel].nonzero()[:, 0].tolist()
+    assert sorted(outputs.tolist()) == list(range(len(topology.unit), topology.links))
+    pixels = torch.cat([b.pixels.flatten() for b in layout.blocks])
+    of_slot = layout.slots[: len(pixels)]
+    assert torch.equal(pixels[of_slot != ABSENT], topology.pixel[of_slot[of_slot != ABSENT]])
+    assert bool((pixels[of_slot == ABSENT] == inputs).all())
+
+
+def test_edges_are_independent_with_the_given_probability() -> None:
+    topology = sparse_topology(784, 1000, 10, 0.1, 0)
+    count = len(topology.unit)
+    assert abs(count - 78_400) < 5 * (784_000 * 0.1 * 0.9) ** 0.5
+    degrees = torch.bincount(topology.pixel, minlength=784).double()
+    assert abs(float(degrees.var()) / 90 - 1) < 0.3  # binomial: 1000 x 0.1 x 0.9
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(1, 30), st.floats(0.01, 1), st.integers(1, 10), st.integers(0, 10**6))
+def test_weights_are_W_x(links: int, genes: int, beta: float, individuals: int, seed: int) -> None:
+    W = sparse_weight_matrix(links, genes, beta, seed)
+    x = torch.rand(individuals, genes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    weights = W.to(CPU, torch.float64).weights(x)
+    torch.testing.assert_close(weights, W.dense() @ x.T)
+
+
+@given(st.lists(st.integers(-1, 9), min_size=1, max_size=30))
+def test_rows_of_W_can_be_reordered_and_left_empty(links: list[int]) -> None:
+    W = sparse_weight_matrix(10, 20, 0.3, 0)
+    chosen = W.rows(torch.tensor(links)).dense()
+    expected = torch.stack([torch.zeros(20, dtype=torch.float64) if i == ABSENT else W.dense()[i] for i in links])
+    assert torch.equal(chosen, expected)
+
+
+def test_W_has_the_density_and_the_entries_of_section_2() -> None:
+    links, genes, beta = 20_000, 1000, 0.0025
+    W = sparse_weight_matrix(links, genes, beta, 3)
+    cells = links * genes
+    assert abs(len(W.values) - cells * beta) < 5 * (cells * beta) ** 0.5
+    assert abs(float(W.values.mean())) < 5 / (3 * len(W.values)) ** 0.5
+    assert abs(float(W.values.square().mean()) - 1 / 3) < 0.01
+    assert float(W.values.abs().max()) <= 1
+    by_gene = torch.bincount(W.genes, minlength=genes).double()
+    assert abs(float(by_gene.var()) / (links * beta) - 1) < 0.3  # binomial, nearly Poisson
+    assert len(torch.unique(W.genes + genes * torch.repeat_interleave(torch.arange(links), W.offsets.diff()))) == len(
+        W.genes
+    )
+
+
+def test_beta_of_one_gives_a_full_matrix() -> None:
+    W = sparse_weight_matrix(5, 7, 1.0, 0)
+    assert int((W.dense() != 0).sum()) == 35

@@ -1,0 +1,192 @@
+"""The real command, as a person runs it: to the end, killed, resumed, swept, and read back by TensorBoard."""
+
+import csv
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.conftest import SMALL, TRAIN, Command, environment, summary, without_times
+from training.checkpoint import load_latest
+from training.command_line import sweep_folder
+
+STEPS = 40
+RUN = ["experiment=nne_mnist10", *SMALL, f"trainer.max_steps={STEPS}"]
+SUMMARY_KEYS = {
+    *("experiment", "seed", "dataset", "train_size", "test_size", "device", "dtype", "backend", "steps", "seconds"),
+    *("test_accuracy", "state_sha256", "versions", "git_commit"),
+    *("generations", "fixed", "heterozygosity", "individuals", "modal", "mean_weights", "vote"),
+}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    command = [*TRAIN, *RUN, "run_dir=run"]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same_run(run: Path, unbroken: Path) -> None:
+    """Same summary, same ``p``, and records without gaps or doubles."""
+    assert without_times(summary(run)) == without_times(summary(unbroken))
+    timed = ("speed/seconds", "speed/steps_per_second", "memory/peak_gib")
+    strip = [{k: v for k, v in row.items() if k not in timed} for row in rows(run)]
+    assert strip == [{k: v for k, v in row.items() if k not in timed} for row in rows(unbroken)]
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
+    for tag in ("fitness/mean", "population/heterozygosity"):
+        assert [event.step for event in events.Scalars(tag)] == list(range(1, STEPS + 1))
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [*TRAIN, *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, cwd=folder, env=environment(), text=True, **pipes)  # type: ignore[call-overload, no-any-return]
+
+
+def wait_for_step(run: Path, step: int) -> None:
+    """Until ``metrics.csv`` has reached a step."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if (run / "metrics.csv").exists() and len((run / "metrics.csv").read_text().splitlines()) > step:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"step {step} was not reached")
+
+
+def test_a_run_leaves_everything_a_person_looks_for(unbroken: Path) -> None:
+    found = summary(unbroken)
+    assert found.keys() >= SUMMARY_KEYS
+    assert found["dataset"] == "embedded"
+    assert found["steps"] == found["generations"] == STEPS
+    assert found["individuals"]["count"] == 5
+    assert found["test_accuracy"] == found["individuals"]["mean"]
+    assert [int(row["step"]) for row in rows(unbroken)] == list(range(1, STEPS + 1))
+    assert all((unbroken / "figures" / f"{n}.png").exists() for n in ("convergence", "confusion", "receptive_fields"))
+    assert "nne_mnist10: 40 generations done" in (unbroken / "train.log").read_text()
+    state, facts = load_latest(unbroken / "checkpoints")
+    assert facts.step == int(state["generation"]) == STEPS
+
+
+def test_tensorboard_reads_every_kind_of_record(unbroken: Path) -> None:
+    tags = EventAccumulator(str(unbroken), size_guidance={"scalars": 0}).Reload().Tags()
+    expected = {"test/individuals", "test/modal", "test/mean_weights", "test/vote", "fitness/best", "population/fixed"}
+    assert expected <= set(tags["scalars"])
+    assert set(tags["images"]) == {"pictures/convergence", "pictures/confusion", "pictures/receptive_fields"}
+    assert tags["histograms"] == ["population/p"]
+    assert {"config/text_summary", "command/text_summary", "data/text_summary"} <= set(tags["tensors"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_run_stopped_at_a_random_moment_resumes_bit_for_bit(
+    tmp_path: Path, unbroken: Path, number: signal.Signals
+) -> None:
+    step = random.randint(1, STEPS - 15)
+    run = tmp_path / "run"
+    process = start(tmp_path, *RUN, "run_dir=run", "trainer.checkpoint_seconds=0.1")
+    wait_for_step(run, step)
+    time.sleep(random.random() * 0.1)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    if number is signal.SIGKILL:
+        assert process.returncode == -9
+    else:
+        assert process.returncode == 128 + number, output
+        assert f"stopped by {number.name} at generation" in output
+        assert "go on with: python scripts/train.py resume=run" in output
+    assert not (run / "summary.json").exists()
+    arguments = ["resume=auto", *RUN, "run_dir=run"] if number is signal.SIGTERM else ["resume=run"]
+    again = start(tmp_path, *arguments)
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, f"after {number.name} at {step}: {output}"
+    assert_same_run(run, unbroken)
+
+
+def test_a_finished_run_is_not_run_again_but_can_be_made_longer(tmp_path: Path, train: Command) -> None:
+    short = [a for a in RUN if not a.startswith("trainer.max_steps")]
+    assert train(*short, "trainer.max_steps=3", "learner.epsilon_final=null", "run_dir=run").returncode == 0
+    once = (tmp_path / "run" / "summary.json").read_bytes()
+    done = train("resume=run")
+    assert done.returncode == 0
+    assert "is finished already" in done.stdout
+    assert (tmp_path / "run" / "summary.json").read_bytes() == once
+    assert train("resume=run", "trainer.max_steps=5").returncode == 0
+    assert summary(tmp_path / "run")["steps"] == 5
+    assert [row["step"] for row in rows(tmp_path / "run")] == ["1", "2", "3", "4", "5"]
+
+    refused = train("resume=run", "learner.genes=301")
+    assert refused.returncode == 2
+    assert refused.stderr == "error: resume: learner.genes was 300 when the run began, not 301; leave it out\n"
+    refused = train(*RUN, "run_dir=run")
+    assert refused.returncode == 2
+    assert "run already holds a run: go on with it by resume=run" in refused.stderr
+
+
+def test_a_second_writer_is_refused(tmp_path: Path, train: Command) -> None:
+    first = start(tmp_path, *RUN, "trainer.max_steps=100000", "run_dir=run")
+    try:
+        wait_for_step(tmp_path / "run", 1)
+        done = train("resume=run") if (tmp_path / "run" / "checkpoints").exists() else train(*RUN, "run_dir=run")
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_a_sweep_goes_on_after_a_failure_and_says_so(tmp_path: Path, train: Command) -> None:
+    """Jobs have folders named after what they override; one of them holds another run already."""
+    overrides = [
+        "experiment=nne_mnist10",
+        *[a for a in SMALL if not a.startswith("learner.genes")],
+        "trainer.max_steps=2",
+    ]
+    taken = tmp_path / "sweep" / sweep_folder([*overrides, "learner.genes=200"])
+    taken.mkdir(parents=True)
+    (taken / "metrics.csv").write_text("step\n1\n")
+    done = train("-m", *overrides, "learner.genes=100,200,300", "hydra.sweep.dir=sweep")
+    assert done.returncode == 1, done.stderr
+    assert "1 of 3 jobs failed" in done.stderr
+    assert "already holds a run" in done.stdout
+    assert (taken / "metrics.csv").read_text() == "step\n1\n"
+    genes = sorted(summary(path.parent)["config"]["learner"]["genes"] for path in tmp_path.rglob("summary.json"))
+    assert genes == [100, 300]
+
+
+def test_the_report_draws_both_figures_from_a_run_and_a_sweep(tmp_path: Path, unbroken: Path, train: Command) -> None:
+    import sys
+
+    from tests.conftest import REPOSITORY
+
+    done = train(*RUN, "learner.genes=150", "run_dir=fewer")
+    assert done.returncode == 0, done.stderr
+    command = [
+        sys.executable,
+        str(REPOSITORY / "scripts/report.py"),
+        str(unbroken),
+        str(tmp_path / "fewer"),
+        "--out",
+        "report",
+    ]
+    reported = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+    assert reported.returncode == 0, reported.stderr
+    lines = reported.stdout.splitlines()
+    assert lines[0].startswith("| experiment | genes | data | paper | individuals |")
+    assert lines[2].startswith("| nne_mnist10 | 150 | embedded |")
+    assert lines[3].startswith("| nne_mnist10 | 300 | embedded |")
+    assert f"{100 * summary(unbroken)['individuals']['mean']:.1f}" in lines[3]
+    assert {p.name for p in (tmp_path / "report").iterdir()} == {"runs.csv", "figure2.png", "figure3.png"}
+    empty = subprocess.run([*command[:2], str(tmp_path / "report")], capture_output=True, text=True, timeout=120)
+    assert empty.returncode == 2
+    assert empty.stderr.startswith("error: no finished run")
