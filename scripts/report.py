@@ -1,8 +1,8 @@
 """Read finished runs and print what they found; draw the paper's figures: `python scripts/report.py outputs`.
 
 Prints one table, a row per experiment and setting (mean ± sd over seeds), as Markdown, and writes beside it
-`runs.csv`, `figure2.png` (allele frequencies of the longest run) and `figure3.png` (accuracy against the number of
-genes, where runs differ in it). Only `summary.json` and checkpoints are read.
+`runs.csv`, `learning.png` (accuracy against generations and against seconds), `figure2.png` (allele frequencies of
+the longest run) and `figure3.png` (accuracy against the number of genes, where runs differ in it).
 """
 
 import argparse
@@ -15,9 +15,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from training.errors import UserError
-from training.run_folder import SUMMARY
+from training.run_folder import METRICS, SUMMARY
 
-PAPER_ACCURACY = {"nne_mnist10": 0.788, "nne_mnist5": 0.921}
+PAPER = {"nne_mnist10": 78.8, "nne_mnist5": 92.1}  # NNE in Table 1, %
 Summary = dict[str, Any]
 
 
@@ -25,6 +25,29 @@ def find_runs(folders: list[Path]) -> list[tuple[Path, Summary]]:
     """Every finished run below some folders, oldest first."""
     files = sorted({file for folder in folders for file in folder.rglob(SUMMARY)})
     return [(file.parent, json.loads(file.read_text())) for file in files]
+
+
+def learning_curve(folder: Path) -> list[tuple[int, float, float]]:
+    """(generation, seconds, test accuracy of individuals in %) wherever it was measured."""
+    with (folder / METRICS).open(newline="") as file:
+        return [
+            (int(row["step"]), float(row["speed/seconds"]), 100 * float(row["test/individuals"]))
+            for row in csv.DictReader(file)
+            if row["test/individuals"]
+        ]
+
+
+def papers_value(experiment: str, dataset: str) -> float | None:
+    """The accuracy in % that the paper's Table 1 has for the same task."""
+    return PAPER.get(experiment.removesuffix("_paper")) if dataset == "mnist" else None
+
+
+def seconds_to(accuracy: float | None, folders: list[Path]) -> str:
+    """How long the individuals took to pass an accuracy, over runs that all did."""
+    curves = [learning_curve(folder) for folder in folders] if accuracy else []
+    passed = [min((s for _, s, found in curve if found >= accuracy), default=None) for curve in curves]  # type: ignore[operator]
+    reached = [s for s in passed if s is not None]
+    return spread(reached, scale=1) if reached and len(reached) == len(passed) else ""
 
 
 def spread(values: list[float], scale: float = 100) -> str:
@@ -35,24 +58,26 @@ def spread(values: list[float], scale: float = 100) -> str:
 
 def table(runs: list[tuple[Path, Summary]]) -> list[dict[str, str]]:
     """One row per (experiment, genes, data set), over its seeds."""
-    groups: dict[tuple[str, int, str], list[Summary]] = defaultdict(list)
-    for _, run in runs:
-        groups[run["experiment"], run["config"]["learner"]["genes"], run["dataset"]].append(run)
+    groups: dict[tuple[str, int, str], list[tuple[Path, Summary]]] = defaultdict(list)
+    for folder, run in runs:
+        groups[run["experiment"], run["config"]["learner"]["genes"], run["dataset"]].append((folder, run))
     rows = []
-    for (experiment, genes, dataset), found in sorted(groups.items()):
-        paper = PAPER_ACCURACY.get(experiment.removesuffix("_paper"))
+    for (experiment, genes, dataset), members in sorted(groups.items()):
+        paper = papers_value(experiment, dataset)
+        found = [run for _, run in members]
         rows.append(
             {
                 "experiment": experiment,
                 "genes": str(genes),
                 "data": dataset,
-                "paper": f"{100 * paper:.1f}" if paper and dataset == "mnist" else "",
+                "paper": f"{paper}" if paper else "",
                 "individuals": spread([r["individuals"]["mean"] for r in found]),
                 "mean weights": spread([r["mean_weights"] for r in found]),
                 "vote": spread([r["vote"] for r in found]),
-                "seeds": ",".join(str(r["seed"]) for r in found),
+                "seeds": ",".join(str(seed) for seed in sorted(r["seed"] for r in found)),
                 "generations": "/".join(sorted({str(r["generations"]) for r in found})),
                 "seconds": spread([r["seconds"] for r in found], scale=1),
+                "seconds to paper": seconds_to(paper, [folder for folder, _ in members]),
                 "machine": "; ".join(sorted({r["device"] for r in found})),
             }
         )
@@ -64,6 +89,35 @@ def markdown(rows: list[dict[str, str]]) -> str:
     header = list(rows[0])
     lines = [header, ["---"] * len(header), *[list(row.values()) for row in rows]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def draw_learning(runs: list[tuple[Path, Summary]], path: Path) -> None:
+    """Test accuracy of individuals against generations and seconds: a line a run, a colour an experiment."""
+    from training import figures
+
+    figure, (by_generation, by_second) = figures.pair()
+    labels = sorted({(run["experiment"], run["dataset"]) for _, run in runs})
+    for folder, run in runs:
+        place = labels.index((run["experiment"], run["dataset"]))
+        first = folder == next(f for f, r in runs if (r["experiment"], r["dataset"]) == labels[place])
+        style: dict[str, Any] = {
+            "color": f"C{place}",
+            "linewidth": 1.0,
+            "label": ", ".join(labels[place]) if first else None,
+        }
+        generations, seconds, accuracy = zip(*learning_curve(folder), strict=True)
+        by_generation.plot(generations, accuracy, **style)
+        by_second.plot(seconds, accuracy, **style)
+    for value in sorted({v for v in (papers_value(*label) for label in labels) if v}):
+        for axes in (by_generation, by_second):
+            axes.axhline(value, color=figures.PAPER, linestyle="--", linewidth=0.8)
+        by_second.annotate(
+            f"paper, {value} %", (1, value), ("axes fraction", "data"), ha="right", va="bottom", fontsize=7
+        )
+    by_generation.set(xlabel="generations", ylabel="test accuracy of individuals, %", ylim=(0, 100))
+    by_second.set(xlabel="seconds", ylim=(0, 100))
+    by_generation.legend(fontsize=7, loc="lower right")
+    figure.savefig(path)
 
 
 def draw_figure2(runs: list[tuple[Path, Summary]], path: Path) -> Path:
@@ -116,9 +170,10 @@ def report(folders: list[Path], out: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    draw_learning(runs, out / "learning.png")
     longest = draw_figure2(runs, out / "figure2.png")
-    print(f"\nwritten: {out / 'runs.csv'}, {out / 'figure2.png'} (from {longest})", end="")
-    print(f", {out / 'figure3.png'}" if draw_figure3(runs, out / "figure3.png") else "; no figure 3: genes never vary")
+    print(f"\nwritten to {out}: runs.csv, learning.png, figure2.png (from {longest})", end="")
+    print(", figure3.png" if draw_figure3(runs, out / "figure3.png") else "; no figure 3: genes never vary")
 
 
 def main() -> int:

@@ -186,7 +186,12 @@ def test_the_report_draws_both_figures_from_a_run_and_a_sweep(tmp_path: Path, un
     assert lines[2].startswith("| nne_mnist10 | 150 | embedded |")
     assert lines[3].startswith("| nne_mnist10 | 300 | embedded |")
     assert f"{100 * summary(unbroken)['individuals']['mean']:.1f}" in lines[3]
-    assert {p.name for p in (tmp_path / "report").iterdir()} == {"runs.csv", "figure2.png", "figure3.png"}
+    assert {p.name for p in (tmp_path / "report").iterdir()} == {
+        "runs.csv",
+        "learning.png",
+        "figure2.png",
+        "figure3.png",
+    }
     empty = subprocess.run([*command[:2], str(tmp_path / "report")], capture_output=True, text=True, timeout=120)
     assert empty.returncode == 2
     assert empty.stderr.startswith("error: no finished run")

@@ -25,6 +25,14 @@ def new(width: float = 4.6, height: float = 3.2) -> tuple[Figure, Axes]:
         return figure, figure.add_subplot()
 
 
+def pair(width: float = 7.2, height: float = 3.2) -> tuple[Figure, tuple[Axes, Axes]]:
+    """A figure with two pairs of axes side by side."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        return figure, (left, right)
+
+
 def shades(count: int) -> list[tuple[float, float, float, float]]:
     """Colours for an ordered series, dark to light."""
     return [colormaps["viridis"](0.9 * i / max(count - 1, 1)) for i in range(count)]
