@@ -56,7 +56,7 @@ def measure(
     standing = torch.stack([p > 0.5, p]).float()  # rows: modal, mean weights; individuals follow
 
     def genotypes(rows: range) -> Tensor:
-        who = range(max(rows.start, 2) - 2, rows.stop - 2)
+        who = range(max(rows.start - 2, 0), max(rows.stop - 2, 0))
         return torch.cat([standing[rows.start : rows.stop], draw(who).float()])
 
     classes = population.classes

@@ -11,28 +11,36 @@ images. ``tests/test_population.py`` holds this against a plain dense float64 ne
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from nne.expression import WeightMatrix
 from nne.topology import Topology, by_hidden_unit
-
-MAX_IMAGES = 2048  # images laid out at once: bounds the memory of the gathered pixels
+from training.device import total_memory
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How much is computed at once: sized for a core's cache on a CPU, for a full grid on a GPU."""
+    """How much is computed at once, and the most images that are laid out (gathered) at once."""
 
     genotypes: int
     images: int
     units: int
+    gathered: int
+
+    def within(self, slots: int, bytes_each: int, memory: int) -> "Tiling":
+        """Smaller where the weights of a tile, or the gathered pixels, would take more than ``memory`` bytes."""
+        most = max(memory // (slots * bytes_each), 1)
+        return replace(self, genotypes=min(self.genotypes, most), gathered=min(self.gathered, most))
 
 
-CPU_TILING = Tiling(genotypes=64, images=128, units=100)
-CUDA_TILING = Tiling(genotypes=512, images=2048, units=50)
+TILING = {  # for a core's cache, and for a full grid
+    "cpu": Tiling(genotypes=64, images=128, units=100, gathered=2048),
+    "cuda": Tiling(genotypes=512, images=2048, units=50, gathered=2048),
+}
+MEMORY_SHARE = 1 / 16  # of the device's memory, for weights and again for gathered pixels
 
 
 class Population:
@@ -42,17 +50,18 @@ class Population:
         topology: who is linked to whom.
         W: the weight generation matrix, ``[m, n]``.
         seen: ``[inputs]`` bool, the pixels that are non-zero in some image this will be given.
-        device, dtype: where and in what precision; float32, or bfloat16 with weights summed in float16.
+        device, dtype: where and in what precision; float32, or bfloat16 (sums are float32).
     """
 
     def __init__(
         self, topology: Topology, W: WeightMatrix, seen: Tensor, device: torch.device, dtype: torch.dtype
     ) -> None:
-        self.tiling = CPU_TILING if device.type == "cpu" else CUDA_TILING
-        layout = by_hidden_unit(topology, seen.cpu(), self.tiling.units)
+        tiling = TILING[device.type]
+        layout = by_hidden_unit(topology, seen.cpu(), tiling.units)
+        self.tiling = tiling.within(len(layout.slots), dtype.itemsize, int(total_memory(device) * MEMORY_SHARE))
         self.classes = topology.classes
         self.device, self.dtype = device, dtype
-        self.blocks = [block.pixels.to(device) for block in layout.blocks]
+        self.blocks = [block.to(device) for block in layout.blocks]
         self.W = W.rows(layout.slots).to(device, dtype)
 
     def tiles(self, individuals: int) -> Iterator[range]:
@@ -73,8 +82,8 @@ class Population:
         Yields:
             A range of individuals, a slice of images, and their logits ``[N, C, B]`` float32.
         """
-        for start in range(0, len(images), MAX_IMAGES):
-            part = slice(start, min(start + MAX_IMAGES, len(images)))
+        for start in range(0, len(images), self.tiling.gathered):
+            part = slice(start, min(start + self.tiling.gathered, len(images)))
             pixels = self.gather(images[part])
             for tile in self.tiles(individuals):
                 yield tile, part, self.logits(genotypes(tile), pixels)
@@ -86,7 +95,7 @@ class Population:
 
     def logits(self, x: Tensor, pixels: list[list[Tensor]]) -> Tensor:
         """The contraction for one tile of genotypes ``x: [N, n]`` and gathered images: ``[N, C, B]`` float32."""
-        weights = self.W.weights(x).to(self.dtype)
+        weights = self.W.weights(x)
         slots = [block.numel() for block in self.blocks]
         *inputs, outputs = torch.split(weights, [*slots, len(weights) - sum(slots)])
         by_unit = [w.view(*block.shape, -1).transpose(1, 2) for w, block in zip(inputs, self.blocks, strict=True)]

@@ -35,24 +35,16 @@ class Topology:
 
 
 @dataclass(frozen=True)
-class Block:
-    """Hidden units of similar in-degree, padded to one in-degree ``K``.
-
-    ``pixels: [units, K]`` the input of each slot, ``inputs`` (an all-zero row) where the slot is padding.
-    """
-
-    pixels: Tensor
-
-
-@dataclass(frozen=True)
 class Layout:
     """The order in which weights are made and used: every block's slots, then the output layer.
 
     ``slots: [slots]`` the link of each slot, ``ABSENT`` where it is padding.
+    ``blocks``: for each block of hidden units, ``[units, K]`` the input pixel of each slot, or ``inputs`` (a row of
+    zeros) where it is padding.
     """
 
     slots: Tensor
-    blocks: tuple[Block, ...]
+    blocks: tuple[Tensor, ...]
 
 
 def sparse_topology(inputs: int, hidden: int, classes: int, edge_probability: float, seed: int) -> Topology:
@@ -86,7 +78,7 @@ def by_hidden_unit(topology: Topology, seen: Tensor, block_units: int) -> Layout
         pixels = torch.full((len(units), width), topology.inputs)
         pixels[at] = pixel[mine]
         slots.append(link.flatten())
-        blocks.append(Block(pixels))
+        blocks.append(pixels)
     output = len(topology.unit) + torch.arange(topology.hidden * topology.classes).view(topology.hidden, -1)
     slots.append(output[order].flatten())
     return Layout(torch.cat(slots), tuple(blocks))

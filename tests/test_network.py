@@ -105,10 +105,17 @@ def test_tiles_and_chunks_change_nothing_but_rounding(digits, monkeypatch) -> No
     x = draw(initial_frequencies(500, 0), 0, 0, range(30))
     _, _, population = paper_size(0, torch.float32, images, genes=500)
     whole = logits_of(population, x, images)
-    monkeypatch.setattr(nne.population, "CPU_TILING", Tiling(genotypes=7, images=33, units=110))
-    monkeypatch.setattr(nne.population, "MAX_IMAGES", 70)
+    monkeypatch.setitem(nne.population.TILING, "cpu", Tiling(genotypes=7, images=33, units=110, gathered=70))
     _, _, population = paper_size(0, torch.float32, images, genes=500)
     torch.testing.assert_close(logits_of(population, x, images), whole, rtol=1e-4, atol=1e-3)
+
+
+def test_tiles_shrink_to_the_memory_there_is() -> None:
+    tiling = Tiling(genotypes=64, images=128, units=100, gathered=2048)
+    assert tiling.within(slots=80_000, bytes_each=4, memory=2**30) == tiling
+    tight = tiling.within(slots=80_000, bytes_each=4, memory=10 * 320_000)
+    assert (tight.genotypes, tight.gathered) == (10, 10)
+    assert tiling.within(slots=80_000, bytes_each=4, memory=1).genotypes == 1
 
 
 @settings(deadline=None, max_examples=50)
@@ -121,7 +128,7 @@ def test_layout_holds_every_seen_edge_once(inputs: int, hidden: int, probability
     edges, outputs = links[links < len(topology.unit)], links[links >= len(topology.unit)]
     assert sorted(edges.tolist()) == seen[topology.pixel].nonzero()[:, 0].tolist()
     assert sorted(outputs.tolist()) == list(range(len(topology.unit), topology.links))
-    pixels = torch.cat([b.pixels.flatten() for b in layout.blocks])
+    pixels = torch.cat([block.flatten() for block in layout.blocks])
     of_slot = layout.slots[: len(pixels)]
     assert torch.equal(pixels[of_slot != ABSENT], topology.pixel[of_slot[of_slot != ABSENT]])
     assert bool((pixels[of_slot == ABSENT] == inputs).all())

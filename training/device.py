@@ -1,6 +1,8 @@
 """Which device and precision a run computes in."""
 
 import os
+import resource
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -50,10 +52,14 @@ def peak_memory(device: torch.device) -> float:
     """The most memory that this process has held, in GiB: on the GPU if the run is on one, else in RAM."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
-    import resource
-    import sys
-
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of memory that the device has (not what is free: how work is cut must not change from run to run)."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:
