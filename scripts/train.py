@@ -34,12 +34,16 @@ def build(config, data, compute):  # type: ignore[no-untyped-def]  # for the typ
 @hydra.main(version_base="1.3", config_path=str(CONFIGS.resolve()), config_name="train")
 def train(composed: DictConfig) -> float | None:
     """One job; returns the headline accuracy, for a sweeper. In a sweep, an error ends this job only."""
+    from training.progress import log_to_console
     from training.session import run
 
+    log_to_console()
     settings = HydraConfig.get()
     overrides = list(settings.overrides.task)
     done.append(" ".join(overrides))
     in_sweep = settings.mode is RunMode.MULTIRUN
+    if in_sweep:
+        log.info("job %d: %s", len(done), done[-1])
     try:
         asked = Job(settings.runtime.choices["experiment"], typed(composed), overrides)
         summary = run(asked, Path(settings.runtime.output_dir) if in_sweep else None, LEARNERS, build)

@@ -31,6 +31,7 @@ SMALL = [
     "learner.batch=40",
     "learner.temperature=4",
     "learner.test_individuals=5",
+    "learner.stop_at_fixed=null",
     "trainer.evaluate_every=5",
 ]
 """Overrides that make an experiment small enough for a test; the components stay the real ones."""

@@ -9,7 +9,7 @@ import torch
 from training.checkpoint import Facts, load, load_latest, save, saved, state_sha256
 from training.errors import UserError
 
-FACTS = Facts("test", 7, 1.5, {"seed": 0, "learner": {"genes": 3}})
+FACTS = Facts("test", "embedded", 7, 1.5, {"seed": 0, "learner": {"genes": 3}})
 STATE = {"p": torch.rand(500, dtype=torch.float64), "generation": torch.tensor(7)}
 
 
@@ -29,13 +29,13 @@ def test_one_bit_changes_the_fingerprint() -> None:
 
 def test_the_latest_are_kept(tmp_path: Path) -> None:
     for step in (1, 20, 300):
-        save(tmp_path, STATE, Facts("test", step, 0.0, {}), keep=2)
+        save(tmp_path, STATE, Facts("test", "embedded", step, 0.0, {}), keep=2)
     assert [path.name for path in saved(tmp_path)] == ["step_0000000020.safetensors", "step_0000000300.safetensors"]
     assert sorted(tmp_path.iterdir()) == saved(tmp_path)
 
 
 def test_damage_anywhere_is_noticed_and_the_one_before_is_used(tmp_path: Path) -> None:
-    save(tmp_path, STATE, Facts("test", 1, 0.0, {}), keep=2)
+    save(tmp_path, STATE, Facts("test", "embedded", 1, 0.0, {}), keep=2)
     path = save(tmp_path, STATE, FACTS, keep=2)
     content = path.read_bytes()
     damaged = [content[:cut] for cut in range(0, len(content), 997)]
@@ -90,5 +90,5 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr("training.checkpoint.save_file", full)
     with pytest.raises(UserError, match="No space left on device; earlier checkpoints are intact"):
-        save(tmp_path, STATE, Facts("test", 8, 0.0, {}), keep=2)
+        save(tmp_path, STATE, Facts("test", "embedded", 8, 0.0, {}), keep=2)
     assert load_latest(tmp_path)[1].step == 7

@@ -5,13 +5,14 @@ import random
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import SMALL, TRAIN, Command, environment, summary, without_times
-from training.checkpoint import load_latest
+from training.checkpoint import load_latest, save
 from training.command_line import sweep_folder
 
 STEPS = 40
@@ -133,6 +134,15 @@ def test_a_finished_run_is_not_run_again_but_can_be_made_longer(tmp_path: Path, 
     assert "run already holds a run: go on with it by resume=run" in refused.stderr
 
 
+def test_a_run_does_not_go_on_with_other_images(tmp_path: Path, train: Command, unbroken: Path) -> None:
+    """``data=auto`` may find MNIST today and not tomorrow; that must not go unnoticed."""
+    state, facts = load_latest(unbroken / "checkpoints")
+    save(tmp_path / "run" / "checkpoints", state, replace(facts, dataset="mnist"), keep=1)
+    done = train("resume=run")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: resume: the run is on mnist; here is only embedded")
+
+
 def test_a_second_writer_is_refused(tmp_path: Path, train: Command) -> None:
     first = start(tmp_path, *RUN, "trainer.max_steps=100000", "run_dir=run")
     try:
@@ -162,6 +172,10 @@ def test_a_sweep_goes_on_after_a_failure_and_says_so(tmp_path: Path, train: Comm
     assert (taken / "metrics.csv").read_text() == "step\n1\n"
     genes = sorted(summary(path.parent)["config"]["learner"]["genes"] for path in tmp_path.rglob("summary.json"))
     assert genes == [100, 300]
+
+    assert train("-m", *overrides, "learner.genes=100", "learner.population=2,3").returncode == 0
+    jobs = (tmp_path / "outputs" / "multirun" / "nne_mnist10").rglob("summary.json")
+    assert sorted(summary(job.parent)["config"]["learner"]["population"] for job in jobs) == [2, 3]
 
 
 def test_the_report_draws_both_figures_from_a_run_and_a_sweep(tmp_path: Path, unbroken: Path, train: Command) -> None:

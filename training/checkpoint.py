@@ -29,6 +29,7 @@ class Facts:
     """What a checkpoint says beside the learner's state."""
 
     experiment: str
+    dataset: str
     step: int
     seconds: float
     config: dict[str, Any]

@@ -4,7 +4,6 @@ import platform
 import shlex
 import subprocess
 import sys
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -22,7 +21,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-@cache
 def git_commit() -> str | None:
     """The commit this code stands at, with ``-dirty`` where it was changed; ``None`` outside a clone."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]

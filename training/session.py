@@ -13,7 +13,6 @@ from training.data import Dataset
 from training.device import Compute
 from training.errors import require
 from training.learner import Learner, State
-from training.progress import log_to_console
 from training.run_folder import SUMMARY, RunFolder, latest_unfinished, new_path
 from training.trainer import Interrupted, Trainer
 
@@ -46,7 +45,6 @@ def run(
         UserError: something to mend. Nothing was written unless the run had begun.
         SystemExit: a signal stopped the run; its state is saved.
     """
-    log_to_console()
     saved = _saved(job, sweep_folder)
     config = _continued(job, saved.facts, learners) if saved else job.config
     folder = saved.folder if saved else sweep_folder or Path(config.run_dir or new_path(job.experiment))
@@ -55,6 +53,8 @@ def run(
     dataset = data.load(config.data, config.seed).to(compute.device)
     learner = build(config, dataset, compute)
     if saved:
+        same = saved.facts.dataset == dataset.name
+        require(same, f"resume: the run is on {saved.facts.dataset}; here is only {dataset.name}, {dataset.note}")
         learner.load_state_dict(saved.state)
 
     records = RunFolder(folder, resuming=saved is not None)
@@ -83,14 +83,8 @@ def _saved(job: Job, sweep_folder: Path | None) -> Saved | None:
     folder = Path(wanted)
     if wanted == "auto":
         given = sweep_folder or (Path(job.config.run_dir) if job.config.run_dir else None)
-        found = (
-            given
-            if given and (given / "checkpoints").is_dir()
-            else None
-            if given
-            else latest_unfinished(job.experiment)
-        )
-        if found is None:
+        found = given or latest_unfinished(job.experiment)
+        if found is None or not (found / "checkpoints").is_dir():
             log.info("resume=auto: no unfinished run of %s; starting a new one", job.experiment)
             return None
         folder = found

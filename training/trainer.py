@@ -51,6 +51,7 @@ class Trainer:
         self.seconds = resumed.seconds if resumed else 0.0
         self._saved_step, self._saved_at = self.step, time.monotonic()
         self._signal: int | None = None
+        self._commit = provenance.git_commit()
         texts = {
             "config": as_text(to_dict(config)),
             "command": provenance.command(),
@@ -117,7 +118,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint."""
-        facts = checkpoint.Facts(self.experiment, self.step, self.seconds, to_dict(self.config))
+        facts = checkpoint.Facts(self.experiment, self.data.name, self.step, self.seconds, to_dict(self.config))
         checkpoint.save(self.run.checkpoints, self.learner.state_dict(), facts, self.config.trainer.keep_checkpoints)
         self._saved_step, self._saved_at = self.step, time.monotonic()
 
@@ -160,7 +161,7 @@ class Trainer:
             "state_sha256": checkpoint.state_sha256(self.learner.state_dict()),
             "command": provenance.command(),
             "versions": provenance.versions(),
-            "git_commit": provenance.git_commit(),
+            "git_commit": self._commit,
             "config": to_dict(self.config),
         }
         self.run.finish(summary)
