@@ -40,23 +40,26 @@ def confusion(counts: Tensor, generation: int, accuracy: float) -> Figure:
     return figure
 
 
-def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation: int, count: int = 40) -> Figure:
-    """Input weights of the hidden units with the strongest output weights in the mean network ``W p``."""
+def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation: int) -> Figure:
+    """Input weights of the hidden units with the strongest output weights in the mean network ``W p``.
+
+    A unit sees a tenth of the pixels, scattered: each field is summed over 5 x 5 pixels to show where it is for and
+    where against. Fields are scaled one by one.
+    """
+    rows, columns, side = 3, 10, int(topology.inputs**0.5)
     weights = W.weights(p.cpu()[None].to(W.values.dtype))[:, 0]
     edges = len(topology.unit)
     strength = weights[edges:].view(topology.hidden, -1).norm(dim=1)
     fields = torch.zeros(topology.hidden, topology.inputs, dtype=weights.dtype)
     fields[topology.unit, topology.pixel] = weights[:edges]
-    side = int(topology.inputs**0.5)
-    columns = 10
-    chosen = strength.argsort(descending=True)[:count]
-    tiles = fields[chosen].view(-1, side, side)
-    missing = -len(tiles) % columns
-    tiles = torch.nn.functional.pad(tiles, (0, 1, 0, 1, 0, missing))
-    sheet = tiles.view(-1, columns, side + 1, side + 1).transpose(1, 2).reshape(-1, columns * (side + 1))
-    figure, axes = figures.new(6.0, 0.65 * len(sheet) / (side + 1) + 0.4)
-    limit = float(sheet.abs().max()) or 1.0
-    axes.imshow(sheet.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
+    chosen = fields[strength.argsort(descending=True)[: rows * columns]].view(-1, 1, side, side)
+    smooth = torch.nn.functional.avg_pool2d(chosen, 5, stride=1, padding=2)[:, 0]
+    smooth = smooth / smooth.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+    missing = -len(smooth) % columns
+    tiles = torch.nn.functional.pad(smooth, (0, 2, 0, 2, 0, missing), value=torch.nan)
+    sheet = tiles.view(-1, columns, side + 2, side + 2).transpose(1, 2).reshape(-1, columns * (side + 2))
+    figure, axes = figures.new(6.0, 0.62 * len(sheet) / (side + 2) + 0.3)
+    axes.imshow(sheet.numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
     axes.set_axis_off()
-    axes.set_title(f"Receptive fields of W p after {generation} generations", fontsize=9)
+    axes.set_title(f"Receptive fields of W p after {generation} generations: red for, blue against", fontsize=9)
     return figure

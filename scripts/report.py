@@ -111,9 +111,8 @@ def draw_learning(runs: list[tuple[Path, Summary]], path: Path) -> None:
     for value in sorted({v for v in (papers_value(*label) for label in labels) if v}):
         for axes in (by_generation, by_second):
             axes.axhline(value, color=figures.PAPER, linestyle="--", linewidth=0.8)
-        by_second.annotate(
-            f"paper, {value} %", (1, value), ("axes fraction", "data"), ha="right", va="bottom", fontsize=7
-        )
+        across = by_second.get_yaxis_transform()  # x as a share of the axes, y in %
+        by_second.text(1, value, f"paper, {value} %", transform=across, ha="right", va="bottom", fontsize=7)
     by_generation.set(xlabel="generations", ylabel="test accuracy of individuals, %", ylim=(0, 100))
     by_second.set(xlabel="seconds", ylim=(0, 100))
     by_generation.legend(fontsize=7, loc="lower right")

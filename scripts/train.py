@@ -3,6 +3,7 @@
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -12,9 +13,14 @@ from omegaconf import DictConfig
 
 from nne.config import EvolutionConfig
 from training.command_line import Job, check, register
-from training.config import typed
+from training.config import Config, typed
 from training.errors import UserError
 from training.manual import manual_page
+
+if TYPE_CHECKING:  # these import torch, which takes seconds that a misspelt key should not cost
+    from training.data import Dataset
+    from training.device import Compute
+    from training.learner import Learner
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 LEARNERS = {"evolution": EvolutionConfig}
@@ -24,7 +30,7 @@ done: list[str] = []
 failed: list[str] = []
 
 
-def build(config, data, compute):  # type: ignore[no-untyped-def]  # for the types would import torch
+def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
     """The learner that a configuration describes."""
     from nne.evolution import Evolution
 
@@ -76,6 +82,9 @@ def main() -> int:
         train()
     except UserError as error:
         return report(error)
+    except KeyboardInterrupt:
+        print("interrupted at once; a run that had begun goes on from its last checkpoint", file=sys.stderr)
+        return 130
     if failed:
         print(f"error: {len(failed)} of {len(done)} jobs failed: {'; '.join(failed)}", file=sys.stderr)
         return 1

@@ -11,11 +11,15 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from nne.config import EvolutionConfig
 from training import data
 from training.config import Config, DataConfig, NetworkConfig, TrainerConfig
 from training.device import Compute
+
+settings.register_profile("project", deadline=None)  # machines are shared and slow at times
+settings.load_profile("project")
 
 REPOSITORY = Path(__file__).parent.parent
 TRAIN = [sys.executable, str(REPOSITORY / "scripts" / "train.py")]

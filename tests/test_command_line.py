@@ -156,3 +156,9 @@ def test_help_is_the_manual_page(train: Command) -> None:
     done = train("--help")
     assert done.returncode == 0
     assert done.stdout.startswith("NAME\n    scripts/train.py")
+
+
+def test_the_readme_names_every_experiment_and_no_other() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    assert all(f"`{name}`" in readme or f"| {name} |" in readme for name in EXPERIMENTS)
+    assert set(re.findall(r"experiment=(\w+)", readme)) <= set(EXPERIMENTS)

@@ -41,7 +41,7 @@ def random_images(count: int, inputs: int, seed: int) -> Tensor:
     return torch.rand(count, inputs, generator=stream) * (torch.rand(count, inputs, generator=stream) < 0.3)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     inputs=st.integers(1, 30),
     hidden=st.integers(1, 25),
@@ -118,7 +118,7 @@ def test_tiles_shrink_to_the_memory_there_is() -> None:
     assert tiling.within(slots=80_000, bytes_each=4, memory=1).genotypes == 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 20), st.integers(1, 15), st.floats(0.05, 1), st.integers(1, 6), st.integers(0, 10**6))
 def test_layout_holds_every_seen_edge_once(inputs: int, hidden: int, probability: float, block: int, seed: int) -> None:
     topology = sparse_topology(inputs, hidden, 3, probability, seed)
@@ -142,7 +142,6 @@ def test_edges_are_independent_with_the_given_probability() -> None:
     assert abs(float(degrees.var()) / 90 - 1) < 0.3  # binomial: 1000 x 0.1 x 0.9
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 30), st.floats(0.01, 1), st.integers(1, 10), st.integers(0, 10**6))
 def test_weights_are_W_x(links: int, genes: int, beta: float, individuals: int, seed: int) -> None:
     W = sparse_weight_matrix(links, genes, beta, seed)

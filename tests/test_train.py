@@ -1,6 +1,7 @@
 """The real command, as a person runs it: to the end, killed, resumed, swept, and read back by TensorBoard."""
 
 import csv
+import json
 import random
 import signal
 import subprocess
@@ -144,12 +145,13 @@ def test_a_run_does_not_go_on_with_other_images(tmp_path: Path, train: Command, 
 
 
 def test_a_second_writer_is_refused(tmp_path: Path, train: Command) -> None:
-    first = start(tmp_path, *RUN, "trainer.max_steps=100000", "run_dir=run")
+    endless = [a for a in RUN if not a.startswith("trainer.max_steps")]
+    first = start(tmp_path, *endless, "trainer.max_steps=100000", "trainer.checkpoint_seconds=0", "run_dir=run")
     try:
-        wait_for_step(tmp_path / "run", 1)
-        done = train("resume=run") if (tmp_path / "run" / "checkpoints").exists() else train(*RUN, "run_dir=run")
+        wait_for_step(tmp_path / "run", 2)
+        done = train("resume=run")
         assert done.returncode == 2
-        assert done.stderr.startswith("error: ")
+        assert done.stderr == "error: another run is writing to run; choose another run_dir\n"
     finally:
         first.kill()
         first.communicate()
@@ -206,6 +208,11 @@ def test_the_report_draws_both_figures_from_a_run_and_a_sweep(tmp_path: Path, un
         "figure2.png",
         "figure3.png",
     }
+    as_mnist = json.dumps({**summary(unbroken), "dataset": "mnist"})  # there the paper's value stands beside ours
+    (tmp_path / "fewer" / "summary.json").write_text(as_mnist)
+    reported = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+    assert reported.returncode == 0, reported.stderr
+    assert "| nne_mnist10 | 300 | mnist | 78.8 |" in reported.stdout
     empty = subprocess.run([*command[:2], str(tmp_path / "report")], capture_output=True, text=True, timeout=120)
     assert empty.returncode == 2
     assert empty.stderr.startswith("error: no finished run")

@@ -25,7 +25,9 @@ class Dashboard:
         purge = resumed_step + 1 if resumed_step else None
         self._writer = SummaryWriter(str(folder), purge_step=purge, max_queue=1000, flush_secs=15)
         if not resumed_step:
-            self._writer.add_custom_scalars({"at a glance": {k: ["Multiline", v] for k, v in charts.items()}})
+            self._writer.add_custom_scalars(
+                {"at a glance": {k: ["Multiline", [f"{t}$" for t in v]] for k, v in charts.items()}}
+            )
             for tag, text in texts.items():
                 self._writer.add_text(tag, text)
 
