@@ -19,7 +19,10 @@ class EvolutionConfig:
     epsilon_final: float | None = key(None, "strength of selection at trainer.max_steps, reached geometrically")
     weak_until: float = key(0.0, "share of trainer.max_steps for which selection stays at epsilon")
     batch: int | None = key(None, "images a generation, the same for everyone; null: all of the training set")
-    temperature: float = key(1.0, "the logits are divided by this in the fitness")
+    temperature: float | None = key(
+        None,
+        "the logits are divided by this in the fitness; null: by their spread over classes in the first generation",
+    )
     fitness: str = key("standardise", "delta_x over the population: none (as printed), standardise or rank")
     stop_at_fixed: float | None = key(None, "stop once this share of the alleles is fixed (within 0.01 of 0 or 1)")
     test_individuals: int = key(100, "individuals drawn for the final evaluation; a fifth of them on the way")
@@ -31,7 +34,7 @@ class EvolutionConfig:
         within("learner.epsilon_final", self.epsilon_final or self.epsilon, 0, float("inf"))
         require(0 <= self.weak_until < 1, f"learner.weak_until must be from 0 to below 1, got {self.weak_until}")
         at_least("learner.batch", self.batch, 1)
-        within("learner.temperature", self.temperature, 0, float("inf"))
+        within("learner.temperature", 1.0 if self.temperature is None else self.temperature, 0, float("inf"))
         one_of("learner.fitness", self.fitness, TRANSFORMS)
         within("learner.stop_at_fixed", 1.0 if self.stop_at_fixed is None else self.stop_at_fixed, 0, 1)
         at_least("learner.test_individuals", self.test_individuals, 2)

@@ -53,6 +53,7 @@ class Evolution:
         self.generation = 0
         self.p = initial_frequencies(own.genes, config.seed).to(compute.device)
         self.history = {0: self.p}
+        self.temperature = own.temperature or self.spread_of_logits()
 
     def step(self) -> Metrics:
         """One generation."""
@@ -86,9 +87,19 @@ class Evolution:
         """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1)."""
         total = torch.zeros(self.config.population, dtype=torch.float64, device=self.device)
         for who, which, logits in self.population.evaluate(self.genotypes, len(total), images):
-            part = reward(logits, labels[which], self.config.temperature)
+            part = reward(logits, labels[which], self.temperature)
             total[who.start : who.stop] += part.sum(dim=1, dtype=torch.float64)
         return total / len(labels)
+
+    def spread_of_logits(self) -> float:
+        """Standard deviation over classes, for some individuals on a sample of the training images.
+
+        Divided by it, logits are of order 1 whatever the number of genes, and few images lie beyond the clip at
+        ``alpha^2``, where a class that nobody gets right yet would pay nothing for getting less wrong.
+        """
+        some = self.images[:: max(len(self.images) // 128, 1)]
+        _, _, logits = next(self.population.evaluate(self.genotypes, 64, some))
+        return float(logits.std(dim=1).mean()) or 1.0
 
     @property
     def epsilon(self) -> float:
@@ -120,7 +131,7 @@ class Evolution:
             count,
             images,
             labels,
-            self.config.temperature,
+            self.temperature,
         )
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
@@ -140,6 +151,7 @@ class Evolution:
         return {
             "test_accuracy": found.mean,
             "generations": self.generation,
+            "temperature": self.temperature,
             "fixed": fixed_fraction(self.p),
             "heterozygosity": heterozygosity(self.p),
             "individuals": {"mean": found.mean, "sd": found.sd, "count": len(found.individuals)},

@@ -31,7 +31,7 @@ from training.provenance import git_commit, versions
 PAPER = Config(
     data=DataConfig(),
     network=NetworkConfig(hidden=1000, edge_probability=0.1, beta=0.0025),
-    learner=EvolutionConfig(genes=5000, population=1000, batch=None, fitness="none", test_individuals=2),
+    learner=EvolutionConfig(genes=5000, population=1000, batch=None, temperature=1, fitness="none", test_individuals=2),
     trainer=TrainerConfig(max_steps=1),
 )
 GENES, BATCHES = (1000, 5000, 10_000), (200, None)
@@ -65,7 +65,7 @@ def dense_rewards(learner: Evolution, sample: int) -> Callable[[], Tensor]:
         w_in[:, pixel, unit] = weights[:, :edges]
         w_out = weights[:, edges:].reshape(sample, topology.hidden, -1)
         logits = torch.bmm(torch.bmm(images.expand(sample, -1, -1), w_in).relu_(), w_out)
-        return reward(logits.transpose(1, 2), labels, learner.config.temperature).mean(dim=1)
+        return reward(logits.transpose(1, 2), labels, learner.temperature).mean(dim=1)
 
     return run
 

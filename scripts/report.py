@@ -138,7 +138,7 @@ def draw_figure3(runs: list[tuple[Path, Summary]], path: Path) -> bool:
 
     lines: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for _, run in runs:
-        label = f"{run['experiment']}, {run['dataset']}, {run['generations']} generations"
+        label = f"{run['experiment']}, {run['dataset']}"
         lines[label][run["config"]["learner"]["genes"]].append(100 * run["individuals"]["mean"])
     lines = {label: by_genes for label, by_genes in lines.items() if len(by_genes) > 1}
     if not lines:

@@ -33,7 +33,6 @@ SMALL = [
     "learner.genes=300",
     "learner.population=70",
     "learner.batch=40",
-    "learner.temperature=4",
     "learner.test_individuals=5",
     "learner.stop_at_fixed=null",
     "trainer.evaluate_every=5",
@@ -52,7 +51,7 @@ def digits() -> data.Dataset:
 @pytest.fixture
 def small() -> Config:
     """The configuration that ``SMALL`` makes."""
-    learner = EvolutionConfig(genes=300, population=70, batch=40, temperature=4, test_individuals=10)
+    learner = EvolutionConfig(genes=300, population=70, batch=40, test_individuals=10)
     return Config(
         data=DataConfig(source="embedded", per_class=20),
         network=NetworkConfig(hidden=40, beta=0.02),

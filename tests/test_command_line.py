@@ -119,7 +119,8 @@ def test_an_experiment_file_with_a_misspelt_key_is_refused(tmp_path: Path) -> No
 
 def test_a_run_without_an_end_is_refused() -> None:
     with pytest.raises(UserError, match=r"the run would never end: set trainer\.max_steps=N"):
-        the_config("experiment=nne_mnist10", "learner.epsilon_final=null", "trainer.max_steps=null")
+        endless = "learner.epsilon_final=null", "learner.stop_at_fixed=null", "trainer.max_steps=null"
+        the_config("experiment=nne_mnist10", *endless)
 
 
 def test_the_manual_page_names_every_key_and_experiment() -> None:

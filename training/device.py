@@ -1,9 +1,11 @@
 """Which device and precision a run computes in."""
 
 import os
+import platform
 import resource
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -28,7 +30,7 @@ class Compute:
             free, total = torch.cuda.mem_get_info(self.device)
             name = torch.cuda.get_device_name(self.device)
             return f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free, {self.dtype_name}"
-        return f"CPU, {torch.get_num_threads()} threads, {self.dtype_name}"
+        return f"{_cpu_name()}, {torch.get_num_threads()} threads, {self.dtype_name}"
 
 
 def choose(device: str, dtype: str) -> Compute:
@@ -60,6 +62,13 @@ def total_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"CPU {names[0] if names else platform.machine()}"
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:
