@@ -118,8 +118,8 @@ def test_an_experiment_file_with_a_misspelt_key_is_refused(tmp_path: Path) -> No
 
 
 def test_a_run_without_an_end_is_refused() -> None:
+    endless = "learner.epsilon_final=null", "learner.stop_at_fixed=null", "trainer.max_steps=null"
     with pytest.raises(UserError, match=r"the run would never end: set trainer\.max_steps=N"):
-        endless = "learner.epsilon_final=null", "learner.stop_at_fixed=null", "trainer.max_steps=null"
         the_config("experiment=nne_mnist10", *endless)
 
 
