@@ -43,7 +43,7 @@ def confusion(counts: Tensor, generation: int, accuracy: float) -> Figure:
 def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation: int) -> Figure:
     """Input weights of the hidden units with the strongest output weights in the mean network ``W p``.
 
-    A unit sees a tenth of the pixels, scattered: each field is summed over 5 x 5 pixels to show where it is for and
+    A unit sees a tenth of the pixels, scattered: each field is averaged over 5 x 5 pixels to show where it is for and
     where against. Fields are scaled one by one.
     """
     rows, columns, side = 3, 10, int(topology.inputs**0.5)

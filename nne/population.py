@@ -7,7 +7,7 @@ then, block of units by block of units,
     logits [N, C, B]     += outputs [N, C, units] @ hidden
 
 so the hidden layer of the population never exists as a whole: memory is flat in the number of individuals and of
-images. ``tests/test_population.py`` holds this against a plain dense float64 network.
+images. ``tests/test_network.py`` holds this against a plain dense float64 network.
 """
 
 from collections.abc import Callable, Iterator

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from nne import config
 from nne.fitness import TRANSFORMS, allele_means, rank, reward, standardise
 from nne.selection import weak_selection
 
@@ -34,6 +35,7 @@ def test_transforms() -> None:
     assert places[2] == places[3]
     torch.testing.assert_close(places, rank(delta.exp()))
     assert TRANSFORMS["none"](delta) is delta
+    assert list(TRANSFORMS) == config.TRANSFORMS
     assert torch.equal(standardise(torch.ones(4)), torch.zeros(4))
     assert torch.equal(rank(torch.ones(4)), torch.zeros(4))
 

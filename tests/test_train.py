@@ -90,13 +90,16 @@ def test_tensorboard_reads_every_kind_of_record(unbroken: Path) -> None:
     assert {"config/text_summary", "command/text_summary", "data/text_summary"} <= set(tags["tensors"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "checkpoint_seconds"),
+    [(signal.SIGKILL, 0.1), (signal.SIGKILL, 1000), (signal.SIGTERM, 0.1), (signal.SIGINT, 0.1)],
+)
 def test_a_run_stopped_at_a_random_moment_resumes_bit_for_bit(
-    tmp_path: Path, unbroken: Path, number: signal.Signals
+    tmp_path: Path, unbroken: Path, number: signal.Signals, checkpoint_seconds: float
 ) -> None:
     step = random.randint(1, STEPS - 15)
     run = tmp_path / "run"
-    process = start(tmp_path, *RUN, "run_dir=run", "trainer.checkpoint_seconds=0.1")
+    process = start(tmp_path, *RUN, "run_dir=run", f"trainer.checkpoint_seconds={checkpoint_seconds}")
     wait_for_step(run, step)
     time.sleep(random.random() * 0.1)
     process.send_signal(number)

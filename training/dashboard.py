@@ -19,12 +19,12 @@ class Dashboard:
     """The TensorBoard of one run; ``figures`` are also kept as PNG files, for papers and for people without it."""
 
     def __init__(
-        self, folder: Path, figures: Path, resumed_step: int, charts: dict[str, list[str]], texts: dict[str, str]
+        self, folder: Path, figures: Path, resumed_step: int | None, charts: dict[str, list[str]], texts: dict[str, str]
     ) -> None:
         self._figures = figures
-        purge = resumed_step + 1 if resumed_step else None
+        purge = None if resumed_step is None else resumed_step + 1
         self._writer = SummaryWriter(str(folder), purge_step=purge, max_queue=1000, flush_secs=15)
-        if not resumed_step:
+        if resumed_step is None:
             self._writer.add_custom_scalars(
                 {"at a glance": {k: ["Multiline", [f"{t}$" for t in v]] for k, v in charts.items()}}
             )

@@ -84,7 +84,7 @@ def _saved(job: Job, sweep_folder: Path | None) -> Saved | None:
     if wanted == "auto":
         given = sweep_folder or (Path(job.config.run_dir) if job.config.run_dir else None)
         found = given or latest_unfinished(job.experiment)
-        if found is None or not (found / "checkpoints").is_dir():
+        if found is None or not checkpoint.saved(found / "checkpoints"):
             log.info("resume=auto: no unfinished run of %s; starting a new one", job.experiment)
             return None
         folder = found

@@ -58,7 +58,7 @@ class Trainer:
             "data": f"{data.name}: {data.note}",
         }
         run.forget_after(self.step)
-        self.dashboard = Dashboard(run.path, run.figures, self.step, learner.charts, texts)
+        self.dashboard = Dashboard(run.path, run.figures, resumed.step if resumed else None, learner.charts, texts)
 
     def train(self) -> dict[str, Any]:
         """Learn until there is a reason to stop, and return the summary.
@@ -70,6 +70,8 @@ class Trainer:
         handlers = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
         limit = self.config.trainer.max_steps
         try:
+            if self.step == 0:  # from its first row on, a run can be gone on with
+                self.save()
             with ProgressBar(self.learner.step_name, self.learner.headline, self.step, limit) as bar:
                 while not (reason := self.reason_to_stop()):
                     metrics = self.train_step()
