@@ -1,8 +1,9 @@
-"""The configuration of the evolution learner. Imports nothing heavy."""
+"""The configurations of evolution, and of learning in a lifetime that begins with it. Imports nothing heavy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from training.config import Config, key
+from training.config import Config, GradientConfig, key
 from training.errors import at_least, one_of, require, within
 
 TRANSFORMS = ["none", "standardise", "rank"]
@@ -11,6 +12,8 @@ TRANSFORMS = ["none", "standardise", "rank"]
 @dataclass
 class EvolutionConfig:
     """Neural net evolution (Sec. 2 and 3.1)."""
+
+    precision: ClassVar[str] = "auto"
 
     name: str = key("evolution", "which learner this is")
     genes: int = key(5000, "n, the number of genes")
@@ -41,6 +44,7 @@ class EvolutionConfig:
 
     def check(self, config: Config) -> None:
         """What must hold between this learner and the rest of the configuration."""
+        config.trains("network")
         images = len(config.data.classes) * config.data.per_class
         require(
             self.batch is None or self.batch <= images,
@@ -50,3 +54,28 @@ class EvolutionConfig:
             self.epsilon_final is None or config.trainer.max_steps is not None,
             "learner.epsilon_final is reached at trainer.max_steps: set trainer.max_steps=N",
         )
+
+
+@dataclass
+class LifetimeConfig(GradientConfig):
+    """NNE with output layer training: individuals drawn from an evolved ``p`` go on to learn (Sec. 3.1)."""
+
+    name: str = key("lifetime", "which learner this is")
+    optimiser: str = key("signsgd", GradientConfig.__dataclass_fields__["optimiser"].metadata["doc"])
+    evolved: str | None = key(None, "folder of an evolution run to draw individuals from; null: evolve first")
+    evolve: list[str] = field(
+        default_factory=lambda: ["experiment=nne_mnist10"],
+        metadata={
+            "doc": "how to evolve first, as quoted overrides; seed, device, dtype, data and network are this run's"
+        },
+    )
+    individuals: int = key(10, "individuals drawn; each learns by itself")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("learner.individuals", self.individuals, 2)
+
+    def check(self, config: Config) -> None:
+        """What must hold between this learner and the rest of the configuration."""
+        config.trains("network")
+        config.decays(self.decay)

@@ -13,12 +13,12 @@ from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.performance import Performance, measure
 from nne.population import Population
 from nne.selection import weak_selection
-from nne.topology import sparse_topology
 from training.config import Config
 from training.data import Dataset
 from training.device import Compute
 from training.errors import require
 from training.learner import Metrics, State, is_milestone
+from training.network import sparse_topology
 from training.seeding import generator
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Evolution:
         self.images, self.labels = data.train_images, data.train_labels
 
         network, inputs = config.network, data.train_images.shape[1]
+        assert network is not None
         topology = sparse_topology(inputs, network.hidden, len(data.classes), network.edge_probability, config.seed)
         self.W = sparse_weight_matrix(topology.links, own.genes, network.beta, config.seed)
         self.topology = topology
@@ -173,10 +174,11 @@ class Evolution:
     def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
         """Fig. 2, the confusion matrix of the individuals, and receptive fields of the mean network."""
         from nne import figures
+        from training.figures import confusion
 
         found = self.performance(images, labels, max(2, self.config.test_individuals // 5))
         yield "convergence", figures.convergence({**self.history, self.generation: self.p})
-        yield "confusion", figures.confusion(found.confusion, self.generation, found.mean)
+        yield "confusion", confusion(found.confusion, f"Individuals after {self.generation} generations")
         yield "receptive_fields", figures.receptive_fields(self.topology, self.W, self.p, self.generation)
 
     def state_dict(self) -> State:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from nne.topology import ABSENT
+from nne.layout import ABSENT
 from training.seeding import generator
 
 

@@ -5,8 +5,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from nne.expression import WeightMatrix
-from nne.topology import Topology
 from training import figures
+from training.network import Topology
 
 
 def convergence(history: dict[int, Tensor]) -> Figure:
@@ -21,22 +21,6 @@ def convergence(history: dict[int, Tensor]) -> Figure:
     axes.set(xlabel="distance x of the allele frequency from 0 or 1", ylabel="share of genes beyond x", ylim=(0, 1))
     axes.set_title("Convergence of the allele distribution", fontsize=9)
     axes.legend(fontsize=7)
-    return figure
-
-
-def confusion(counts: Tensor, generation: int, accuracy: float) -> Figure:
-    """Which class is taken for which, as shares of the true class, averaged over individuals: ``counts: [C, C]``."""
-    figure, axes = figures.new(3.8, 3.6)
-    shares = (counts / counts.sum(dim=1, keepdim=True)).cpu()
-    axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
-    for row, values in enumerate(shares.tolist()):
-        for column, share in enumerate(values):
-            if share >= 0.005:
-                colour = "white" if share > 0.5 else "black"
-                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6, color=colour)
-    axes.grid(False)
-    axes.set(xlabel="called", ylabel="is", xticks=range(len(shares)), yticks=range(len(shares)))
-    axes.set_title(f"Individuals after {generation} generations: {accuracy:.1%} (in %)", fontsize=9)
     return figure
 
 

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from nne.expression import WeightMatrix
-from nne.topology import Topology, by_hidden_unit
+from nne.layout import by_hidden_unit
 from training.device import total_memory
+from training.network import Topology
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
-"""Measure speed as ratios, side by side in one run: `python scripts/benchmark.py population [--json PATH]`.
+"""Measure speed as ratios, side by side in one run: `python scripts/benchmark.py population|dnn [--json PATH]`.
 
 `population` times one whole generation (draw, express, evaluate, select) by the default path against the same
 generation evaluated by dense fp32 `torch.bmm`, at the paper's scale and around it. Every path is timed on the same
 machine, in turn, several times; medians are printed. The dense path costs the same for every genotype, so it is
 timed on a few and scaled.
+
+`dnn` times an epoch of unit-batch plasticity in the dual (Gram matrix) against the primal (the weights themselves),
+and then the whole of the paper's largest experiment: 500 epochs at h = 100,000, from pixels to test accuracy.
 """
 
 import argparse
@@ -16,16 +19,18 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from dnn.config import DopamineConfig
+from dnn.network import Dopamine
 from nne.config import EvolutionConfig
 from nne.evolution import Evolution
 from nne.fitness import reward
 from training import data
-from training.config import Config, DataConfig, NetworkConfig, TrainerConfig
+from training.config import Config, DataConfig, FeaturesConfig, NetworkConfig, TrainerConfig
 from training.device import Compute, choose, peak_memory
+from training.progress import console, track
 from training.provenance import git_commit, versions
 
 PAPER = Config(
@@ -34,7 +39,14 @@ PAPER = Config(
     learner=EvolutionConfig(genes=5000, population=1000, batch=None, temperature=1, fitness="none", test_individuals=2),
     trainer=TrainerConfig(max_steps=1),
 )
+DOPAMINE = Config(
+    data=DataConfig(),
+    features=FeaturesConfig(width=1000),
+    learner=DopamineConfig(rule="reward_prediction_drawn", epsilon_1=0.3),  # moves links at every image to the end
+    trainer=TrainerConfig(max_steps=500),
+)
 GENES, BATCHES = (1000, 5000, 10_000), (200, None)
+WIDTHS, WIDEST = (1000, 10_000), 100_000
 DENSE_GENOTYPES = 16  # how many the dense path is timed on
 
 
@@ -107,12 +119,8 @@ def measure(config: Config, dataset: data.Dataset, compute: Compute, repeats: in
     )
 
 
-def population(arguments: argparse.Namespace) -> dict[str, object]:
+def population(dataset: data.Dataset, compute: Compute, repeats: int) -> list[dict[str, object]]:
     """The table of one generation at several scales."""
-    compute = choose(arguments.device, arguments.dtype)
-    dataset = data.load(DataConfig(source=arguments.data), seed=0).to(compute.device)
-    console = Console(width=110)
-    console.print(f"{platform.machine()}, {compute.description}; data: {dataset.name}")
     table = Table(
         "genes", "individuals", "images", "s/generation", "dense fp32 bmm", "ratio", "images x nets /s", "GiB"
     )
@@ -120,34 +128,88 @@ def population(arguments: argparse.Namespace) -> dict[str, object]:
     for genes in GENES:
         for batch in BATCHES:
             config = replace(PAPER, learner=replace(PAPER.learner, genes=genes, batch=batch))
-            row = measure(config, dataset, compute, arguments.repeats)
-            rows.append(row)
+            row = measure(config, dataset, compute, repeats)
+            rows.append(asdict(row))
             size = f"{row.genes}", f"{row.individuals}", f"{row.images}"
             cost = f"{row.seconds:.3f}", f"{row.dense_seconds:.2f}", f"{row.ratio:.1f}"
             table.add_row(*size, *cost, f"{row.evaluations_per_second:.3g}", f"{row.peak_gib:.2f}")
     console.print(table)
+    return rows
+
+
+def dual_and_primal(width: int, dataset: data.Dataset, compute: Compute, repeats: int) -> dict[str, object]:
+    """Median seconds of an epoch, in turn, after a warm-up."""
+    config = replace(DOPAMINE, features=FeaturesConfig(width=width))
+    in_primal = replace(config, learner=replace(config.learner, path="primal"))
+    dual, primal = (Dopamine(each, dataset, compute) for each in (config, in_primal))
+    times = [(timed(dual.step, compute.device), timed(primal.step, compute.device)) for _ in range(repeats + 1)][1:]
+    ours, theirs = (median(path) for path in zip(*times, strict=True))
+    return {"width": width, "dual": ours, "primal": theirs, "ratio": median(p / d for d, p in times)}
+
+
+def end_to_end(config: Config, dataset: data.Dataset, compute: Compute) -> dict[str, object]:
+    """A whole run: the hidden layer and its Gram matrix, all epochs, the test."""
+    start = time.perf_counter()
+    learner = Dopamine(config, dataset, compute)
+    ready = time.perf_counter()
+    for _ in track(range(config.trainer.max_steps or 0), "epochs", config.trainer.max_steps or 0):
+        learner.step()
+    done = time.perf_counter()
+    accuracy = learner.evaluate(dataset.test_images, dataset.test_labels)["test/accuracy"]
+    seconds = {"gram": ready - start, "epochs": done - ready, "total": time.perf_counter() - start}
+    width = config.features.width if config.features else 0
     return {
-        "device": compute.description,
-        "data": dataset.name,
-        "rows": [asdict(row) for row in rows],
-        "versions": versions(),
-        "git_commit": git_commit(),
+        "width": width,
+        "epochs": learner.epoch,
+        "seconds": seconds,
+        "accuracy": accuracy,
+        "peak_gib": peak_memory(compute.device),
     }
+
+
+def dnn(dataset: data.Dataset, compute: Compute, repeats: int) -> list[dict[str, object]]:
+    """Dual against primal, and the largest experiment from end to end."""
+    table = Table("h", "s/epoch dual", "s/epoch primal", "ratio")
+    rows = [dual_and_primal(width, dataset, compute, repeats) for width in WIDTHS]
+    for row in rows:
+        table.add_row(f"{row['width']:,}", *(f"{row[name]:.3f}" for name in ("dual", "primal")), f"{row['ratio']:.1f}")
+    console.print(table)
+    whole = end_to_end(replace(DOPAMINE, features=FeaturesConfig(width=WIDEST)), dataset, compute)
+    seconds = whole["seconds"]
+    assert isinstance(seconds, dict)
+    console.print(
+        f"h = {whole['width']:,}, {whole['epochs']} epochs, unit batch: {seconds['total']:.0f} s in all (hidden layer "
+        f"and Gram matrix {seconds['gram']:.0f} s, epochs {seconds['epochs']:.0f} s), test accuracy "
+        f"{whole['accuracy']:.2%}, peak memory {whole['peak_gib']:.2f} GiB"
+    )
+    return [*rows, whole]
+
+
+BENCHMARKS = {"population": population, "dnn": dnn}
 
 
 def main() -> None:
     """Parse the command line, measure, print, and write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["population"])
+    parser.add_argument("what", choices=list(BENCHMARKS))
     parser.add_argument("--json", type=Path, help="write the same numbers here")
     parser.add_argument("--repeats", type=int, default=3, help="timed repetitions, after one warm-up")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument("--data", default="auto", choices=["auto", "mnist", "embedded"])
     arguments = parser.parse_args()
-    result = population(arguments)
+    compute = choose(arguments.device, arguments.dtype)
+    dataset = data.load(DataConfig(source=arguments.data), seed=0).to(compute.device)
+    console.print(f"{platform.machine()}, {compute.description}; data: {dataset.name}")
+    rows = BENCHMARKS[arguments.what](dataset, compute, arguments.repeats)
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+        about = {
+            "device": compute.description,
+            "data": dataset.name,
+            "versions": versions(),
+            "git_commit": git_commit(),
+        }
+        arguments.json.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

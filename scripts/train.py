@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from nne.config import EvolutionConfig
-from training.command_line import Job, check, register
-from training.config import Config, typed
-from training.errors import UserError
+from dnn.config import DopamineConfig
+from nne.config import EvolutionConfig, LifetimeConfig
+from training.command_line import Job, check, quoted, register
+from training.config import Config, GradientConfig, typed
+from training.errors import UserError, require
 from training.manual import manual_page
 
 if TYPE_CHECKING:  # these import torch, which takes seconds that a misspelt key should not cost
@@ -23,18 +25,53 @@ if TYPE_CHECKING:  # these import torch, which takes seconds that a misspelt key
     from training.learner import Learner
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-LEARNERS = {"evolution": EvolutionConfig}
+LEARNERS = {
+    "evolution": EvolutionConfig,
+    "lifetime": LifetimeConfig,
+    "dopamine": DopamineConfig,
+    "gradient": GradientConfig,
+}
 
 log = logging.getLogger("train")
+first_jobs: dict[tuple[str, ...], Job] = {}  # what must have evolved before a lifetime can begin
 done: list[str] = []
 failed: list[str] = []
 
 
 def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
     """The learner that a configuration describes."""
+    if config.learner.name == "gradient":
+        return gradient_descent(config, data, compute)
+    if config.learner.name == "dopamine":
+        from dnn.network import Dopamine
+
+        return Dopamine(config, data, compute)
+    if config.learner.name == "lifetime":
+        from nne.lifetime import Lifetime
+
+        return Lifetime(config, data, compute)
     from nne.evolution import Evolution
 
-    return {"evolution": Evolution}[config.learner.name](config, data, compute)
+    return Evolution(config, data, compute)
+
+
+def gradient_descent(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
+    """A baseline: the whole network that evolution has, or the output layer that plasticity has."""
+    from dnn.features import RandomFeatures
+    from dnn.gram import output_weights
+    from training.gradient import GradientDescent
+    from training.network import SparseNetwork, sparse_topology
+    from training.output_layer import OutputLayer
+
+    inputs, classes = data.train_images.shape[1], len(data.classes)
+    if config.network:
+        shape = config.network.hidden, classes, config.network.edge_probability
+        network = SparseNetwork(sparse_topology(inputs, *shape, config.seed), config.seed)
+        return GradientDescent(config, data, compute, network.to(compute.device))
+    assert config.features
+    features = RandomFeatures(config.features, config.features_seed, data.train_images, compute.dtype)
+    start = output_weights(features.width, classes, config.features_seed, "uniform")
+    return GradientDescent(config, data, compute, OutputLayer(features, start.T[None].contiguous().to(compute.device)))
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS.resolve()), config_name="train")
@@ -52,7 +89,8 @@ def train(composed: DictConfig) -> float | None:
         log.info("job %d: %s", len(done), done[-1])
     try:
         asked = Job(settings.runtime.choices["experiment"], typed(composed), overrides)
-        summary = run(asked, Path(settings.runtime.output_dir) if in_sweep else None, LEARNERS, build)
+        folder = Path(settings.runtime.output_dir) if in_sweep else None
+        summary = run(with_evolution(asked, folder), folder, LEARNERS, build)
     except UserError as error:
         if not in_sweep:  # Hydra would print a traceback
             raise SystemExit(report(error)) from error
@@ -60,6 +98,39 @@ def train(composed: DictConfig) -> float | None:
         failed.append(done[-1])
         return None
     return float(summary["test_accuracy"])
+
+
+def with_evolution(job: Job, sweep_folder: Path | None) -> Job:
+    """The job, after its individuals have evolved if they need to: a run of its own, in the folder ``evolved``."""
+    from training.run_folder import new_path
+    from training.session import run
+
+    config, own = job.config, job.config.learner
+    if own.name != "lifetime" or own.evolved or config.resume not in (None, "auto"):
+        return job
+    folder = sweep_folder or Path(config.run_dir or new_path(job.experiment))
+    shared = {name: getattr(config, name) for name in ("seed", "device", "dtype", "data", "network")}
+    first = first_jobs[tuple(own.evolve)]
+    evolved = folder / "evolved"
+    log.info("no learner.evolved is given: evolving first, by %s", " ".join(own.evolve))
+    run(
+        Job(first.experiment, replace(first.config, **shared, run_dir=str(evolved), resume="auto"), []),
+        None,
+        LEARNERS,
+        build,
+    )
+    config = replace(config, learner=replace(own, evolved=str(evolved)), run_dir=str(folder))
+    return Job(job.experiment, config, job.overrides)
+
+
+def check_first_jobs(jobs: list[Job]) -> None:
+    """Compose what must evolve first for any of the jobs, so that its mistakes too are found before any work."""
+    for own in (job.config.learner for job in jobs):
+        if own.name == "lifetime" and not own.evolved:
+            (job,) = check(own.evolve, False, CONFIGS, LEARNERS)
+            name = job.config.learner.name
+            require(name == "evolution", f"learner.evolve must give learner=evolution, gives {name}")
+            first_jobs[tuple(own.evolve)] = job
 
 
 def report(error: UserError) -> int:
@@ -70,6 +141,7 @@ def report(error: UserError) -> int:
 
 def main() -> int:
     """Check the command line, then run it; the exit code is 2 for a user's error."""
+    sys.argv[1:] = quoted(sys.argv[1:])
     arguments = get_args_parser().parse_args()
     if arguments.help:
         print(manual_page(CONFIGS, LEARNERS))
@@ -78,7 +150,7 @@ def main() -> int:
     asks_hydra = arguments.cfg or arguments.info or arguments.hydra_help or arguments.shell_completion
     try:
         if not asks_hydra:
-            check(arguments.overrides, arguments.multirun, CONFIGS, LEARNERS)
+            check_first_jobs(check(arguments.overrides, arguments.multirun, CONFIGS, LEARNERS))
         train()
     except UserError as error:
         return report(error)

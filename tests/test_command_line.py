@@ -5,15 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from nne.config import EvolutionConfig
+from dnn.config import DopamineConfig
+from nne.config import EvolutionConfig, LifetimeConfig
 from tests.conftest import REPOSITORY, SMALL, Command
 from training.command_line import check, known_keys, register
-from training.config import Config, from_dict, to_dict
+from training.config import Config, GradientConfig, from_dict, to_dict
 from training.errors import UserError
 from training.manual import manual_page
 
 CONFIGS = REPOSITORY / "configs"
-LEARNERS = {"evolution": EvolutionConfig}
+LEARNERS = {
+    "evolution": EvolutionConfig,
+    "lifetime": LifetimeConfig,
+    "dopamine": DopamineConfig,
+    "gradient": GradientConfig,
+}
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 
 

@@ -9,8 +9,9 @@ import nne.population
 from nne.expression import WeightMatrix, sparse_weight_matrix
 from nne.fitness import allele_means, reward, standardise
 from nne.genome import draw, initial_frequencies
+from nne.layout import ABSENT, by_hidden_unit
 from nne.population import Population, Tiling
-from nne.topology import ABSENT, Topology, by_hidden_unit, sparse_topology
+from training.network import Topology, sparse_topology
 
 CPU = torch.device("cpu")
 

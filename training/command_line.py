@@ -6,6 +6,7 @@ under ``configs/`` is checked as it is read. Imports nothing heavy.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -23,8 +24,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from training.config import Config, DataConfig, NetworkConfig, TrainerConfig, documented_keys, typed
+from training.config import GROUPS, Config, documented_keys, typed
 from training.errors import UserError, require
+
+PATHS = ("resume", "run_dir", "data.root", "learner.evolved")
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,16 @@ def register(learners: dict[str, Any]) -> None:
     OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    groups = {"data": DataConfig, "network": NetworkConfig, "trainer": TrainerConfig}
-    for group, schema in groups.items():
+    for group, schema in GROUPS.items():
         store.store(group=group, name=f"schema_{group}", node=schema)
     for name, schema in learners.items():
         store.store(group="learner", name=f"schema_{name}", node=schema)
+
+
+def quoted(arguments: list[str]) -> list[str]:
+    """The same command line with quotes around paths that hold ``=``, as the folders of a sweep's jobs do."""
+    bare = re.compile(rf"({'|'.join(map(re.escape, PATHS))})=([^'\"]*=[^'\"]*)")
+    return [bare.sub(r"\1='\2'", argument) if bare.fullmatch(argument) else argument for argument in arguments]
 
 
 def sweep_folder(overrides: list[str]) -> str:

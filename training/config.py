@@ -7,13 +7,16 @@ Hydra composes ``configs/`` against these dataclasses; ``typed`` turns the resul
 from collections.abc import Mapping
 from dataclasses import MISSING as MISSING_DEFAULT
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import Any, ClassVar, get_args
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from training.errors import UserError, at_least, one_of, require, within
 
 SOURCES = ["auto", "mnist", "embedded", "fashion_mnist", "kmnist"]
+OPTIMISERS = ["sgd", "adam", "signsgd"]
+DECAYS = ["none", "linear"]
+CHOICE = {"network": "sparse", "features": "random"}
 
 
 def key(default: Any, doc: str) -> Any:
@@ -53,6 +56,53 @@ class NetworkConfig:
 
 
 @dataclass
+class FeaturesConfig:
+    """A fixed random hidden layer, Kaiming uniform with ReLU: only the output layer above it learns (Sec. 3.2)."""
+
+    width: float = key(1000, "h, hidden units; inf: their limit in closed form, for the dopamine learner")
+    cap: int | None = key(None, "k: only the k most active hidden units fire (Sec. 4, item 5); null: no cap")
+    standardise: bool = key(False, "whether pixels are centred and scaled by the training images' mean and sd")
+    seed: int | None = key(None, "seed of the hidden weights alone; null: the run's seed")
+
+    def __post_init__(self) -> None:
+        self.width = float(self.width)  # from a record, inf comes as a text
+        if self.width.is_integer():
+            self.width = int(self.width)
+        whole = self.width == float("inf") or (isinstance(self.width, int) and self.width >= 1)
+        require(whole, f"features.width must be a whole number of at least 1, or inf, got {self.width}")
+        at_least("features.cap", self.cap, 1)
+        fits = self.cap is None or self.cap <= self.width < float("inf")
+        require(fits, f"features.cap must be at most features.width={self.width} (and that finite), got {self.cap}")
+        at_least("features.seed", self.seed, 0)
+
+
+@dataclass
+class GradientConfig:
+    """The baselines: SGD or Adam on the whole network, and gradients of the output layer alone (Sec. 3)."""
+
+    precision: ClassVar[str] = "float32"
+
+    name: str = key("gradient", "which learner this is")
+    optimiser: str = key("sgd", f"one of {', '.join(OPTIMISERS)} (Eq. (5))")
+    learning_rate: float = key(0.1, "epsilon', the size of an update")
+    decay: str = key("none", "none, or linear: the learning rate falls to zero at trainer.max_steps")
+    batch: int = key(50, "images an update")
+
+    def __post_init__(self) -> None:
+        one_of("learner.optimiser", self.optimiser, OPTIMISERS)
+        within("learner.learning_rate", self.learning_rate, 0, float("inf"))
+        one_of("learner.decay", self.decay, DECAYS)
+        at_least("learner.batch", self.batch, 1)
+
+    def check(self, config: "Config") -> None:
+        """What must hold between this learner and the rest of the configuration."""
+        config.trains("network", "features")
+        config.decays(self.decay)
+        infinite = config.features is not None and config.features.width == float("inf")
+        require(not infinite, "features.width=inf has no weights to take gradients of; it is for learner=dopamine")
+
+
+@dataclass
 class TrainerConfig:
     """When to stop, and how often to evaluate and to save."""
 
@@ -76,11 +126,12 @@ class Config:
 
     seed: int = key(0, "the only source of randomness; same seed, same result, bit for bit")
     device: str = key("auto", "auto (a GPU if there is one), cpu or cuda")
-    dtype: str = key("auto", "auto (bfloat16 where the hardware has it), float32 or bfloat16")
+    dtype: str = key("auto", "float32, bfloat16 or auto (evolution: bfloat16 where the hardware has it; else float32)")
     run_dir: str | None = key(None, "the run's folder; default: outputs/<experiment>/<date_time>")
     resume: str | None = key(None, "a run's folder to go on with, or auto: the latest unfinished one, if any")
     data: DataConfig = field(default_factory=DataConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: NetworkConfig | None = None
+    features: FeaturesConfig | None = None
     learner: Any = MISSING
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
@@ -93,6 +144,40 @@ class Config:
             check(self)
         stops = self.trainer.max_steps, self.trainer.max_seconds, getattr(self.learner, "stop_at_fixed", None)
         require(any(s is not None for s in stops), "the run would never end: set trainer.max_steps=N")
+
+    @property
+    def precision(self) -> str:
+        """``dtype``, unless it is left to the learner."""
+        return self.learner.precision if self.dtype == "auto" else self.dtype
+
+    @property
+    def features_seed(self) -> int:
+        """The seed of the fixed random hidden layer."""
+        own = self.features.seed if self.features else None
+        return self.seed if own is None else own
+
+    def trains(self, *parts: str) -> None:
+        """Raise unless exactly one of ``parts`` is configured, and nothing that this learner would not use."""
+        given = [part for part in ("network", "features") if getattr(self, part) is not None]
+        right = f"needs {' or '.join(parts)} alone; choose {' or '.join(f'{p}={CHOICE[p]}' for p in parts)}"
+        others = ", ".join(f"{p}=null" for p in ("network", "features") if p not in parts or len(parts) > 1)
+        found = " and ".join(given) or "neither"
+        name = self.learner.name
+        require(len(given) == 1 and given[0] in parts, f"learner={name} {right} (and {others}), got {found}")
+
+    def decays(self, decay: str) -> None:
+        """Raise if a rate should fall until an end that is not given."""
+        bounded = decay == "none" or self.trainer.max_steps is not None
+        require(bounded, "learner.decay=linear ends at trainer.max_steps: set trainer.max_steps=N")
+
+
+GROUPS: dict[str, Any] = {
+    "data": DataConfig,
+    "network": NetworkConfig,
+    "features": FeaturesConfig,
+    "trainer": TrainerConfig,
+}
+"""The schema of every group of keys but the learner's."""
 
 
 def typed(composed: DictConfig) -> Config:
@@ -110,8 +195,11 @@ def typed(composed: DictConfig) -> Config:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """The configuration as plain containers, for records."""
-    return asdict(config)
+    """The configuration as plain containers that JSON has, for records; an infinite width is the text ``inf``."""
+    plain = asdict(config)
+    if plain["features"] and plain["features"]["width"] == float("inf"):
+        plain["features"]["width"] = "inf"
+    return plain
 
 
 def from_dict(stored: Mapping[str, Any], learners: Mapping[str, Any]) -> Config:
@@ -121,9 +209,9 @@ def from_dict(stored: Mapping[str, Any], learners: Mapping[str, Any]) -> Config:
         UserError: the record was made by a version with other keys.
     """
     try:
-        parts = {"data": DataConfig, "network": NetworkConfig, "trainer": TrainerConfig}
-        parts["learner"] = learners[stored["learner"]["name"]]
-        return Config(**{**stored, **{name: schema(**stored[name]) for name, schema in parts.items()}})
+        schemas = {**GROUPS, "learner": learners[stored["learner"]["name"]]}
+        parts = {name: schema(**stored[name]) for name, schema in schemas.items() if stored.get(name) is not None}
+        return Config(**{**stored, **parts})
     except (KeyError, TypeError) as error:
         raise UserError(f"the configuration was recorded by another version of this project ({error})") from error
 
@@ -132,8 +220,9 @@ def documented_keys(schema: type, prefix: str = "") -> dict[str, tuple[Any, str]
     """Every leaf key under a configuration dataclass: ``{"data.root": (default, doc)}``."""
     found: dict[str, tuple[Any, str]] = {}
     for entry in fields(schema):
-        if isinstance(entry.type, type) and is_dataclass(entry.type):
-            found |= documented_keys(entry.type, f"{prefix}{entry.name}.")
+        part = next((t for t in (entry.type, *get_args(entry.type)) if isinstance(t, type) and is_dataclass(t)), None)
+        if part:
+            found |= documented_keys(part, f"{prefix}{entry.name}.")
         elif "doc" in entry.metadata:
             default = entry.default if entry.default_factory is MISSING_DEFAULT else entry.default_factory()
             found[prefix + entry.name] = (default, entry.metadata["doc"])

@@ -5,6 +5,7 @@ from typing import Any
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -36,3 +37,26 @@ def pair(width: float = 7.2, height: float = 3.2) -> tuple[Figure, tuple[Axes, A
 def shades(count: int) -> list[tuple[float, float, float, float]]:
     """Colours for an ordered series, dark to light."""
     return [colormaps["viridis"](0.9 * i / max(count - 1, 1)) for i in range(count)]
+
+
+def confusion(counts: Tensor, title: str) -> Figure:
+    """Which class is taken for which, as shares of the true class: ``counts: [C, C]``, rows what it is."""
+    figure, axes = new(3.8, 3.6)
+    shares = (counts / counts.sum(dim=1, keepdim=True)).cpu()
+    accuracy = float(counts.diagonal().sum() / counts.sum())
+    grid(axes, shares, "Blues", least=0.005)
+    axes.set(xlabel="called", ylabel="is")
+    axes.set_title(f"{title}: {accuracy:.1%} (in %)", fontsize=9)
+    return figure
+
+
+def grid(axes: Axes, shares: Tensor, colours: str, least: float = 0.0) -> None:
+    """A square of shares as colours, with their percentages written in where they are ``least`` or more."""
+    axes.imshow(shares.numpy(), cmap=colours, vmin=0, vmax=1)
+    for row, values in enumerate(shares.tolist()):
+        for column, share in enumerate(values):
+            if share >= least:
+                colour = "white" if share > 0.5 else "black"
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6, color=colour)
+    axes.grid(False)
+    axes.set(xticks=range(len(shares)), yticks=range(len(shares)))

@@ -2,17 +2,20 @@
 
 import logging
 import sys
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import track as rich_track
 
 from training.learner import Metrics
 
 log = logging.getLogger(__name__)
 console = Console()
+T = TypeVar("T")
 
 
 def log_to_console() -> None:
@@ -66,3 +69,8 @@ class ProgressBar:
                 seconds = f"{metrics['speed/seconds']:.0f} s, {rate}"
                 log.info("%s %d%s: %s, %s (%s)", self.step_name, step, of, fields["accuracy"], rest, seconds)
         self._bar.update(self._task, completed=step, **fields)
+
+
+def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """The items, with a bar for as long as they last."""
+    return iter(rich_track(items, what, total, console=console, transient=True, disable=not console.is_terminal))

@@ -49,7 +49,7 @@ def run(
     config = _continued(job, saved.facts, learners) if saved else job.config
     folder = saved.folder if saved else sweep_folder or Path(config.run_dir or new_path(job.experiment))
 
-    compute = device.choose(config.device, config.dtype)
+    compute = device.choose(config.device, config.precision)
     dataset = data.load(config.data, config.seed).to(compute.device)
     learner = build(config, dataset, compute)
     if saved:
@@ -114,7 +114,7 @@ def _continued(job: Job, facts: checkpoint.Facts, learners: Mapping[str, Any]) -
 def _at(config: dict[str, Any], name: str) -> Any:
     value: Any = config
     for part in name.split("."):
-        value = value[part]
+        value = value[part] if value is not None else None
     return value
 
 

@@ -1,11 +1,8 @@
-"""Who is linked to whom: a sparse random input->hidden graph and a full output layer (Sec. 3.1).
+"""The order in which a population's weights are made and used.
 
 Every individual shares the graph; only the weights differ. So links are laid out by hidden unit: units are sorted
 by in-degree and cut into blocks, each block padded to its own largest in-degree K, and layer 1 of a whole
 population becomes one dense batched product per block over the ~10 % of links that exist.
-
-Shapes: ``unit, pixel: [m1]`` the input->hidden edges in canonical order; a link is one of the ``m1`` edges or one
-of the ``hidden * classes`` output weights that follow them.
 """
 
 from dataclasses import dataclass
@@ -13,30 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.seeding import generator
+from training.network import Topology
 
 ABSENT = -1
 
 
 @dataclass(frozen=True)
-class Topology:
-    """The links of a ``inputs - hidden - classes`` network; edges are sorted by hidden unit, then by input pixel."""
-
-    inputs: int
-    hidden: int
-    classes: int
-    unit: Tensor
-    pixel: Tensor
-
-    @property
-    def links(self) -> int:
-        """``m``, the number of weights."""
-        return len(self.unit) + self.hidden * self.classes
-
-
-@dataclass(frozen=True)
 class Layout:
-    """The order in which weights are made and used: every block's slots, then the output layer.
+    """Every block's slots, then the output layer.
 
     ``slots: [slots]`` the link of each slot, ``ABSENT`` where it is padding.
     ``blocks``: for each block of hidden units, ``[units, K]`` the input pixel of each slot, or ``inputs`` (a row of
@@ -45,13 +26,6 @@ class Layout:
 
     slots: Tensor
     blocks: tuple[Tensor, ...]
-
-
-def sparse_topology(inputs: int, hidden: int, classes: int, edge_probability: float, seed: int) -> Topology:
-    """Each input->hidden edge is there with probability ``edge_probability``, independently; outputs are full."""
-    present = torch.rand(hidden, inputs, generator=generator(seed, "edges")) < edge_probability
-    unit, pixel = present.nonzero(as_tuple=True)
-    return Topology(inputs, hidden, classes, unit, pixel)
 
 
 def by_hidden_unit(topology: Topology, seen: Tensor, block_units: int) -> Layout:

@@ -1,0 +1,15 @@
+"""Pictures of a hidden layer."""
+
+from matplotlib.figure import Figure
+
+from dnn.census import Census
+from training import figures
+
+
+def overlap(census: Census) -> Figure:
+    """Of the hidden units that fire for one class, how many fire for another."""
+    figure, axes = figures.new(3.8, 3.6)
+    figures.grid(axes, census.overlap.cpu(), "Purples")
+    axes.set(xlabel="fire for this class too", ylabel="of the units that fire for this class")
+    axes.set_title(f"Shared hidden units, in % ({float(census.firing.mean()):.1%} of all fire)", fontsize=9)
+    return figure

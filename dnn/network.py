@@ -1,0 +1,147 @@
+"""Dopaminergic plasticity, the learner: see an image, answer, feel how good the outcome was (Sec. 3.2)."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot
+
+from dnn.config import DopamineConfig
+from dnn.features import RandomFeatures
+from dnn.gram import gram, output_weights
+from dnn.plasticity import RULES, Outcome
+from dnn.synapses import Dual, Primal, Synapses
+from training.config import Config
+from training.data import Dataset
+from training.device import Compute
+from training.errors import require
+from training.learner import Metrics, State
+from training.seeding import generator
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Dopamine:
+    """A fixed random hidden layer, and an output layer whose links are rewarded and punished; a step is an epoch."""
+
+    step_name = "epoch"
+    headline = "test/accuracy"
+    charts: ClassVar[dict[str, list[str]]] = {
+        "accuracy": ["test/accuracy", "train/accuracy"],
+        "share of links that an image changes": ["links/rewarded", "links/punished"],
+        "length of an output neuron's weights": ["weights/shortest", "weights/longest"],
+    }
+
+    def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
+        own, features = config.learner, config.features
+        assert isinstance(own, DopamineConfig)
+        assert features is not None
+        self.config, self.seed, self.limit = own, config.seed, config.trainer.max_steps
+        self.rule = RULES[own.rule]
+        self.device = torch.device("cpu") if own.path == "dual" else compute.device
+        self.targets = one_hot(data.train_labels).float().to(self.device)
+        self.synapses = synapses(config, data, compute)
+        self.epoch = 0
+        self.dopamine = torch.zeros_like(self.targets)
+
+    def step(self) -> Metrics:
+        """Present every training image once, in an order drawn anew."""
+        stream = generator(self.seed, "epoch", self.epoch)
+        order = torch.randperm(len(self.targets), generator=stream)
+        draws = torch.rand(len(order), 1, generator=stream).to(self.device)
+        targets = self.targets[order]
+        answers, dopamine = torch.empty_like(targets), torch.empty_like(targets)
+        rate = self.epsilon_1 / self.config.batch
+
+        def respond(logits: Tensor, which: slice) -> Tensor:
+            outcome = Outcome(logits.softmax(dim=1), targets[which], draws[which], self.config.epsilon_0)
+            u = self.rule(outcome)
+            answers[which], dopamine[which] = logits, u
+            return u * rate
+
+        self.synapses.learn(order, self.config.batch, respond)
+        self.epoch += 1
+        self.dopamine = dopamine[order.argsort()]
+        if self.config.average and self.limit and self.epoch > self.limit / 2:
+            self.synapses.keep()
+        return self.metrics(answers, dopamine, order)
+
+    def metrics(self, answers: Tensor, dopamine: Tensor, order: Tensor) -> Metrics:
+        """What an epoch says about itself; accuracy and loss are those of the answers as they were given."""
+        targets = self.targets[order]
+        fired = self.synapses.census.firing.to(self.device)[order][:, None] / dopamine.shape[1]
+        norms = self.synapses.norms()
+        return {
+            "train/accuracy": float((answers.argmax(dim=1) == targets.argmax(dim=1)).double().mean()),
+            "train/loss": float(cross_entropy(answers, targets)),
+            "links/rewarded": float(((dopamine > 0) * fired).sum(dim=1).mean()),
+            "links/punished": float(((dopamine < 0) * fired).sum(dim=1).mean()),
+            "weights/shortest": float(norms.min()),
+            "weights/longest": float(norms.max()),
+            "logits/largest": float(answers.abs().max()),
+            "learning_rate": self.epsilon_1,
+        }
+
+    @property
+    def epsilon_1(self) -> float:
+        """The size of an update now."""
+        if self.config.decay == "none" or self.limit is None:
+            return self.config.epsilon_1
+        return self.config.epsilon_1 * max(1 - self.epoch / self.limit, 0.0)
+
+    def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
+        """Test accuracy, of the averaged weights if they are what is asked for."""
+        predicted = self.synapses.logits(images, self.config.average).argmax(dim=1)
+        return {"test/accuracy": float((predicted == labels).double().mean())}
+
+    def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
+        """Test accuracy, and how much of the hidden layer fires."""
+        firing = float(self.synapses.census.firing.mean())
+        return {"test_accuracy": self.evaluate(images, labels)["test/accuracy"], "firing": firing}
+
+    def reason_to_stop(self) -> str | None:
+        """Nothing moved in a whole epoch, so nothing will."""
+        settled = self.epoch > 0 and not self.dopamine.any()
+        return f"no link was changed in epoch {self.epoch}" if settled and not self.config.average else None
+
+    def histograms(self) -> dict[str, Tensor]:
+        """Dopamine where there was any, and how often hidden units fire."""
+        changed = self.dopamine[self.dopamine != 0]
+        units = self.synapses.census.unit_firing
+        return {k: v for k, v in {"dopamine": changed, "features/firing": units}.items() if v.numel()}
+
+    def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
+        """The confusion matrix, and how many firing hidden units two classes share."""
+        from dnn import figures
+        from training.figures import confusion
+
+        classes = self.targets.shape[1]
+        predicted = self.synapses.logits(images, self.config.average).argmax(dim=1)
+        counts = torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
+        yield "confusion", confusion(counts, f"After {self.epoch} epochs")
+        yield "overlap", figures.overlap(self.synapses.census)
+
+    def state_dict(self) -> State:
+        """The synapses, the epoch, and the dopamine of its images."""
+        return {**self.synapses.state_dict(), "epoch": torch.tensor(self.epoch), "dopamine": self.dopamine}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a saved epoch."""
+        own = self.state_dict()
+        fits = state.keys() == own.keys() and all(state[name].shape == own[name].shape for name in own)
+        require(fits, "the checkpoint is of other synapses: it is from another kind of run")
+        self.synapses.load_state_dict(state)
+        self.epoch, self.dopamine = int(state["epoch"]), state["dopamine"].to(self.device)
+
+
+def synapses(config: Config, data: Dataset, compute: Compute) -> Synapses:
+    """The output layer that a configuration describes, in the primal or in the dual."""
+    own, features, seed = config.learner, config.features, config.features_seed
+    assert features is not None
+    if own.path == "dual":
+        return Dual(gram(features, seed, own, data))
+    layer = RandomFeatures(features, seed, data.train_images, compute.dtype)
+    start = output_weights(layer.width, len(data.classes), seed, own.initial)
+    return Primal(layer, data, start, own.presynaptic == "binary")

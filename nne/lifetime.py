@@ -1,0 +1,108 @@
+"""NNE with output layer training: individuals are born of an evolved ``p``, and learn in their lifetime (Sec. 3.1).
+
+Genes give every weight to begin with; the hidden layer stays as it was inherited, and the output layer learns by
+SignSGD (Eq. (5)). Several individuals learn at once, each by itself.
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from nne.config import EvolutionConfig, LifetimeConfig
+from nne.expression import sparse_weight_matrix
+from nne.genome import draw
+from training import checkpoint
+from training.config import Config, from_dict
+from training.data import Dataset
+from training.device import Compute
+from training.errors import require
+from training.gradient import GradientDescent
+from training.learner import Metrics
+from training.network import sparse_topology
+from training.output_layer import OutputLayer
+from training.seeding import generator
+
+
+class Lifetime(GradientDescent):
+    """``M`` individuals; a step is one minibatch, shown to each of them."""
+
+    step_name = "iteration"
+    charts: ClassVar[dict[str, list[str]]] = {
+        **GradientDescent.charts,
+        "accuracy": ["test/accuracy", "test/at_birth", "train/accuracy"],
+    }
+
+    def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
+        own = config.learner
+        assert isinstance(own, LifetimeConfig)
+        super().__init__(config, data, compute, newborn(own, config, data))
+        self.evolved = own.evolved
+        self.at_birth = self.accuracies(data.test_images, data.test_labels)
+
+    def step(self) -> Metrics:
+        """One minibatch, drawn anew."""
+        order = torch.randperm(len(self.labels), generator=generator(self.seed, "minibatch", self.steps))
+        return self.descend((order[: self.config.batch].to(self.device),))
+
+    def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
+        """Mean and sd over individuals, and the mean that they were born with."""
+        return {**super().evaluate(images, labels), "test/at_birth": float(self.at_birth.mean())}
+
+    def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
+        """Every individual before and after."""
+        born, grown = self.at_birth, self.accuracies(images, labels)
+        return {
+            "test_accuracy": float(grown.mean()),
+            "at_birth": {"mean": float(born.mean()), "sd": float(born.std()), "each": born.tolist()},
+            "grown": {"mean": float(grown.mean()), "sd": float(grown.std()), "each": grown.tolist()},
+            "evolved": self.evolved,
+        }
+
+
+def newborn(own: LifetimeConfig, config: Config, data: Dataset) -> OutputLayer:
+    """Individuals with all their weights from their genes: ``W x``, on the graph that ``p`` evolved on.
+
+    Logits are divided by their spread over classes, as in evolution's fitness; predictions do not depend on it.
+
+    Raises:
+        UserError: the run is not of evolution, or evolved for another task or another network.
+    """
+    p, evolved, generation = evolved_frequencies(Path(own.evolved or ""), config, data)
+    network, classes, device = evolved.network, len(data.classes), data.train_images.device
+    assert network is not None
+    inputs = data.train_images.shape[1]
+    graph = sparse_topology(inputs, network.hidden, classes, network.edge_probability, evolved.seed)
+    W = sparse_weight_matrix(graph.links, len(p), network.beta, evolved.seed)
+    x = draw(p, config.seed, generation, range(own.individuals), stream="lifetime")
+    weights = W.weights(x).float().T
+    edges, outputs = weights[:, : len(graph.unit)], weights[:, len(graph.unit) :]
+    hidden = torch.zeros(own.individuals, network.hidden, inputs)
+    hidden[:, graph.unit, graph.pixel] = edges
+    hidden = hidden.to(device)
+    layer = OutputLayer(
+        lambda images: torch.relu(images @ hidden.transpose(1, 2)),
+        outputs.reshape(own.individuals, network.hidden, classes).transpose(1, 2).contiguous().to(device),
+    )
+    with torch.no_grad():
+        spread = layer(layer.see(data.train_images)).std(dim=2).mean(dim=1)
+        layer.w.div_(spread.clamp(min=1e-6)[:, None, None])
+    return layer
+
+
+def evolved_frequencies(folder: Path, config: Config, data: Dataset) -> tuple[Tensor, Config, int]:
+    """``p``, the configuration and the generation of an evolution run that fits this one."""
+    where = f"learner.evolved={folder}"
+    require(folder.is_dir(), f"{where}: there is no such folder")
+    state, facts = checkpoint.load_latest(folder / "checkpoints")
+    name = facts.config["learner"]["name"]
+    require(name == "evolution", f"{where} must be a run of learner=evolution, is of {name}")
+    evolved = from_dict(facts.config, {"evolution": EvolutionConfig})
+    for what, then, now in (
+        ("data.classes", evolved.data.classes, config.data.classes),
+        ("network", evolved.network, config.network),
+        ("the data set", facts.dataset, data.name),
+    ):
+        require(then == now, f"{where} does not fit: {what} was {then} there, is {now} here")
+    return state["p"], evolved, facts.step

@@ -1,0 +1,122 @@
+"""The figures of a report, from finished runs; each is drawn only if there are runs to draw it from."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import tables
+
+from training.results import Run
+
+
+def draw(runs: list[Run], out: Path) -> list[str]:
+    """Draw what can be drawn; the names of the files."""
+    figures: dict[str, Callable[[list[Run]], Any]] = {
+        "learning.png": lambda runs: learning([r for r in runs if r.learner == "evolution"], "test/individuals"),
+        "lifetime.png": lambda runs: learning([r for r in runs if r.experiment in LIFETIME], "test/accuracy"),
+        "figure2.png": figure_2,
+        "figure3.png": figure_3,
+        "caps.png": caps,
+    }
+    drawn = []
+    for name, make in figures.items():
+        if figure := make(runs):
+            figure.savefig(out / name)
+            drawn.append(name)
+    return drawn
+
+
+LIFETIME = {experiment for _, _, experiment, _, _ in tables.TABLE_2}
+
+
+def learning(runs: list[Run], headline: str) -> Any:
+    """Test accuracy against steps and seconds: a line a run, a colour an experiment and data set."""
+    from training import figures
+
+    if not runs:
+        return None
+    figure, (by_step, by_second) = figures.pair()
+    labels = sorted({(run.experiment, run.dataset) for run in runs})
+    told = set()
+    for run in runs:
+        label = run.experiment, run.dataset
+        steps, seconds, accuracy = zip(*run.curve(headline), strict=True)
+        name = None if label in told else ", ".join(label)
+        told.add(label)
+        style: dict[str, Any] = {"color": f"C{labels.index(label)}", "linewidth": 1.0, "label": name}
+        by_step.plot(steps, accuracy, **style)
+        by_second.plot(seconds, accuracy, **style)
+    known = (tables.PAPER.get(name.removesuffix("_paper")) for name, dataset in labels if dataset == "mnist")
+    for value in sorted({v for v in known if v}):
+        for axes in (by_step, by_second):
+            axes.axhline(value, color=figures.PAPER, linestyle="--", linewidth=0.8)
+        across = by_second.get_yaxis_transform()  # x as a share of the axes, y in %
+        by_second.text(1, value, f"paper, {value:g} %", transform=across, ha="right", va="bottom", fontsize=6)
+    evolving = headline == "test/individuals"
+    by_step.set(xlabel="generations" if evolving else "epochs", ylim=(0, 100))
+    by_step.set(ylabel="test accuracy of individuals, %" if evolving else "test accuracy, %")
+    by_second.set(xlabel="seconds", ylim=(0, 100))
+    if not evolving:
+        by_second.set(xscale="log")
+        by_step.set(xscale="log", ylim=(60, 100))
+        by_second.set(ylim=(60, 100))
+    by_step.legend(fontsize=6, loc="lower right")
+    return figure
+
+
+def figure_2(runs: list[Run]) -> Any:
+    """Fig. 2 from the final checkpoint of the evolution with the most generations."""
+    from nne.figures import convergence
+    from training.checkpoint import load_latest
+
+    evolved = [r for r in runs if r.learner == "evolution"]
+    if not evolved:
+        return None
+    longest = max(evolved, key=lambda run: int(run.summary["generations"]))
+    state, _ = load_latest(longest.folder / "checkpoints")
+    history = dict(zip(state["history_generations"].tolist(), state["history_p"], strict=True))
+    return convergence({**history, longest.summary["generations"]: state["p"]})
+
+
+def figure_3(runs: list[Run]) -> Any:
+    """Fig. 3, accuracy against the number of genes, one line per experiment."""
+    lines: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        if run.learner == "evolution":
+            lines[f"{run.experiment}, {run.dataset}"][run.key("learner.genes")].append(run.accuracy)
+    lines = {label: by_genes for label, by_genes in lines.items() if len(by_genes) > 1}
+    return _against(lines, "number of genes n", "test accuracy of individuals, %")
+
+
+def caps(runs: list[Run]) -> Any:
+    """Accuracy under a cap of k; the lines without one are at the right."""
+    lines: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    capped = [run for run in runs if run.key("features.cap") and run.dataset == "mnist"]
+    names = {(r.learner, r.key("learner.rule") or r.key("learner.optimiser"), r.key("features.width")) for r in capped}
+    for run in runs:
+        name = run.learner, run.key("learner.rule") or run.key("learner.optimiser"), run.key("features.width")
+        if name in names and run.dataset == "mnist":
+            label = f"{name[0]}, {name[1]}, h = {name[2]:,}"
+            lines[label][run.key("features.cap") or name[2]].append(run.accuracy)
+    return _against(lines, "k, hidden units that may fire", "test accuracy, %")
+
+
+def _against(lines: dict[str, dict[int, list[float]]], x: str, y: str) -> Any:
+    """Mean and sd of some values against a number, on a logarithmic axis; a line for each label."""
+    from training import figures
+
+    if not lines:
+        return None
+    figure, axes = figures.new()
+    for label, by_number in sorted(lines.items()):
+        numbers = sorted(by_number)
+        error = [stdev(by_number[n]) if len(by_number[n]) > 1 else 0.0 for n in numbers]
+        axes.errorbar(numbers, [mean(by_number[n]) for n in numbers], error, marker="o", markersize=4, label=label)
+    axes.set(xscale="log", xlabel=x, ylabel=y)
+    axes.set_xticks(sorted({n for by_number in lines.values() for n in by_number}))
+    axes.get_xaxis().set_major_formatter(lambda n, _: f"{n:g}")
+    axes.minorticks_off()
+    axes.legend(fontsize=7)
+    return figure

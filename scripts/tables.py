@@ -1,0 +1,176 @@
+"""The paper's two tables and what else is compared, from finished runs; each function gives rows, none if no run."""
+
+from collections.abc import Mapping
+from statistics import mean
+from typing import Any
+
+from training.results import Row, Run, grouped, seeds, settings, spread
+
+Experiments = Mapping[str, Mapping[str, Any]]
+"""The configuration of every experiment, as its file has it."""
+
+Cell = tuple[str, str, str, float, float | None]
+
+TABLE_1: list[Cell] = [  # model, digits, experiment, the paper's accuracy in % and its sd
+    ("NNE", "0 to 4", "nne_mnist5", 92.1, None),
+    ("NNE", "0 to 9", "nne_mnist10", 78.8, None),
+    ("NNE + SignSGD", "0 to 4", "nne_signsgd_mnist5", 91.6, None),
+    ("NNE + SignSGD", "0 to 9", "nne_signsgd_mnist10", 85.6, None),
+    ("SGD", "0 to 4", "sgd_mnist5", 96.0, 0.4),
+    ("SGD", "0 to 9", "sgd_mnist10", 88.2, 0.75),
+]
+TABLE_2: list[Cell] = [  # model, h, experiment, the paper's accuracy in %
+    ("SGD (Adam)", "1,000", "adam_features_h1000", 90.34, None),
+    ("SGD (Adam)", "100,000", "adam_features_h100k", 92.56, None),
+    ("SignSGD", "1,000", "signsgd_features_h1000", 86.84, None),
+    ("SignSGD", "100,000", "signsgd_features_h100k", 90.21, None),
+    ("DNN", "1,000", "dnn_h1000", 84.84, None),
+    ("DNN", "100,000", "dnn_h100k", 90.76, None),
+    ("DNN, reward prediction", "1,000", "dnn_reward_h1000", 84.84, None),
+    ("DNN, reward prediction", "100,000", "dnn_reward_h100k", 90.76, None),
+]
+PAPER = {experiment: value for _, _, experiment, value, _ in (*TABLE_1, *TABLE_2)}
+READING = ("learner.rule", "learner.presynaptic", "learner.epsilon_1", "learner.batch", "features.standardise")
+MANNER = ("learner.initial", "learner.decay", "learner.average")
+
+
+def table_1(runs: list[Run], experiments: Experiments) -> list[Row]:
+    """NNE, NNE + SignSGD and SGD on the digits 0 to 4 and 0 to 9."""
+    return _against_paper(TABLE_1, "digits", runs, experiments)
+
+
+def table_2(runs: list[Run], experiments: Experiments) -> list[Row]:
+    """Output layers on random features: gradients and dopamine."""
+    return _against_paper(TABLE_2, "h", runs, experiments)
+
+
+def _against_paper(cells: list[Cell], column: str, runs: list[Run], experiments: Experiments) -> list[Row]:
+    rows = []
+    for model, where, name, value, sd in cells:
+        tried = [r for r in runs if r.experiment == name and r.dataset == "mnist"]
+        found = [r for r in tried if not settings(r, experiments[name])]
+        if found:
+            ours = [run.accuracy for run in found]
+            rows.append(
+                {
+                    "model": model,
+                    column: where,
+                    "paper": f"{value:g}" + (f" ± {sd:g}" if sd else ""),
+                    "ours": spread(ours, 2),
+                    "difference": f"{mean(ours) - value:+.2f}",
+                    "seeds": seeds(found),
+                    "steps": spread((run.summary["steps"] for run in found), 0),
+                    "seconds": spread((run.summary["seconds"] for run in found), 0),
+                    "experiment": f"`{name}`",
+                }
+            )
+    return rows
+
+
+def evolution(runs: list[Run], _: Experiments) -> list[Row]:
+    """Every evolution, by the number of genes: what individuals and those who stand for them can do."""
+    rows = []
+    evolved = [r for r in runs if r.learner == "evolution"]
+    for (name, dataset, genes), found in grouped(evolved, "learner.genes").items():
+        paper = PAPER.get(name.removesuffix("_paper")) if dataset == "mnist" else None
+        rows.append(
+            {
+                "experiment": name,
+                "genes": str(genes),
+                "data": dataset,
+                "paper": f"{paper}" if paper else "",
+                "individuals": spread(100 * r.summary["individuals"]["mean"] for r in found),
+                "mean weights": spread(100 * r.summary["mean_weights"] for r in found),
+                "vote": spread(100 * r.summary["vote"] for r in found),
+                "seeds": seeds(found),
+                "generations": spread((r.summary["generations"] for r in found), 0),
+                "seconds": spread(r.summary["seconds"] for r in found),
+                "seconds to paper": seconds_to(paper, found),
+                "machine": "; ".join(sorted({r.summary["device"] for r in found})),
+            }
+        )
+    return rows
+
+
+def seconds_to(accuracy: float | None, runs: list[Run]) -> str:
+    """How long the individuals took to pass an accuracy, over runs that all did."""
+    if accuracy is None:
+        return ""
+    passed = [[s for _, s, found in run.curve("test/individuals") if found >= accuracy] for run in runs]
+    return spread(map(min, passed)) if all(passed) else ""
+
+
+def lifetimes(runs: list[Run], _: Experiments) -> list[Row]:
+    """Individuals drawn from an evolved p, before and after they learnt: mean and sd over them and over seeds."""
+    rows = []
+    for (name, dataset), found in grouped(r for r in runs if r.learner == "lifetime").items():
+        born, grown = ([100 * a for r in found for a in r.summary[when]["each"]] for when in ("at_birth", "grown"))
+        better = sum(after > before for before, after in zip(born, grown, strict=True))
+        rows.append(
+            {
+                "experiment": f"`{name}`",
+                "data": dataset,
+                "at birth": spread(born, 2),
+                "grown": spread(grown, 2),
+                "improved": f"{better} of {len(born)}",
+                "seeds": seeds(found),
+            }
+        )
+    return rows
+
+
+def readings(runs: list[Run], _: Experiments) -> list[Row]:
+    """Every reading of the dopamine rule that was tried on MNIST, at both of the paper's widths, best first."""
+    tried = [r for r in runs if r.learner == "dopamine" and r.dataset == "mnist" and not r.key("features.cap")]
+    groups: dict[tuple[Any, ...], dict[Any, list[Run]]] = {}
+    for run in tried:
+        reading = tuple(run.key(name) for name in (*READING, *MANNER))
+        groups.setdefault(reading, {}).setdefault(run.key("features.width"), []).append(run)
+
+    def at(found: dict[Any, list[Run]], width: Any) -> str:
+        return f"{spread(r.accuracy for r in found[width])} ({len(found[width])})" if width in found else ""
+
+    def score(found: dict[Any, list[Run]]) -> float:
+        return max(mean(r.accuracy for r in members) for members in found.values())
+
+    names = ["rule", "presynaptic", "ε1", "batch", "standardised", "initial", "decay", "averaged"]
+    return [
+        dict(zip(names, map(_plain, reading), strict=True))
+        | {"h = 1,000": at(found, 1000), "h = 100,000": at(found, 100_000), "h = ∞": at(found, "inf")}
+        for reading, found in sorted(groups.items(), key=lambda item: -score(item[1]))
+    ]
+
+
+def caps(runs: list[Run], _: Experiments) -> list[Row]:
+    """Accuracy and cost under a cap, at the largest width that was tried with one."""
+    capped = [r for r in runs if r.key("features.cap") and r.dataset == "mnist"]
+    width = max((r.key("features.width") for r in capped), default=None)
+    alike = {(r.learner, r.key("learner.rule") or r.key("learner.optimiser"), r.key("learner.path")) for r in capped}
+    rows = []
+    for learner, manner, path in sorted(alike, key=str):
+        members = [
+            r
+            for r in runs
+            if (r.learner, r.key("learner.rule") or r.key("learner.optimiser"), r.key("learner.path"))
+            == (learner, manner, path)
+            and r.key("features.width") == width
+            and r.dataset == "mnist"
+        ]
+        for cap in sorted({r.key("features.cap") for r in members}, key=lambda k: k or float("inf")):
+            found = [r for r in members if r.key("features.cap") == cap]
+            rows.append(
+                {
+                    "learner": f"{learner}, {manner}" + (f", {path}" if path else ""),
+                    "h": f"{width:,}",
+                    "k": f"{cap or 'none'}",
+                    "accuracy": spread((r.accuracy for r in found), 2),
+                    "seeds": seeds(found),
+                    "epochs": spread((r.summary["steps"] for r in found), 0),
+                    "ms an epoch": spread((1000 * r.step_seconds for r in found), 0),
+                }
+            )
+    return rows
+
+
+def _plain(value: Any) -> str:
+    return {True: "yes", False: "no"}.get(value, "") if isinstance(value, bool) else f"{value}"

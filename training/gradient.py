@@ -1,0 +1,190 @@
+"""Gradient descent, the learner: SGD, Adam or SignSGD on whatever of a network is to be trained (Sec. 3.1, 3.2)."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from training.config import Config, GradientConfig
+from training.data import Dataset
+from training.device import Compute, total_memory
+from training.errors import require
+from training.learner import Metrics, State
+from training.output_layer import Firing, Seen, take
+from training.seeding import generator
+from training.signsgd import SignSGD
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OPTIMISERS: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": partial(torch.optim.Adam, fused=True), "signsgd": SignSGD}
+MEMORY_SHARE = 1 / 5  # of the device's memory, for what the network sees of the test images
+
+
+class Network(Protocol):
+    """A module of ``M`` networks: ``see`` is fixed and computed once, ``forward`` is trained."""
+
+    def see(self, images: Tensor) -> Seen: ...
+
+    def __call__(self, seen: Any) -> Tensor: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def state_dict(self) -> State: ...
+
+    def load_state_dict(self, state: State) -> Any: ...
+
+
+class GradientDescent:
+    """Minimises the cross-entropy of ``M`` networks at once, each by itself; a step is an epoch."""
+
+    step_name = "epoch"
+    headline = "test/accuracy"
+    charts: ClassVar[dict[str, list[str]]] = {
+        "accuracy": ["test/accuracy", "train/accuracy"],
+        "loss": ["train/loss"],
+        "size of the logits": ["logits/largest"],
+    }
+
+    def __init__(self, config: Config, data: Dataset, compute: Compute, network: Network) -> None:
+        own = config.learner
+        assert isinstance(own, GradientConfig)
+        self.config, self.seed, self.limit = own, config.seed, config.trainer.max_steps
+        self.device, self.network = compute.device, network
+        self.labels = data.train_labels
+        self.steps = 0
+        self.optimiser = OPTIMISERS[own.optimiser](network.parameters(), lr=own.learning_rate)
+        self.seen = network.see(data.train_images)
+        self.rows = max(len(self.labels) // 8, 1)
+        self._tested: tuple[Tensor, list[Seen]] | None = None
+
+    def step(self) -> Metrics:
+        """One epoch, in an order drawn anew."""
+        order = torch.randperm(len(self.labels), generator=generator(self.seed, "epoch", self.steps))
+        return self.descend(torch.split(order.to(self.device), self.config.batch))
+
+    def descend(self, batches: tuple[Tensor, ...]) -> Metrics:
+        """One update a batch (indices of training images)."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate
+        loss = torch.zeros((), device=self.device)
+        right = torch.zeros((), device=self.device)
+        largest = torch.zeros((), device=self.device)
+        for batch in batches:
+            labels = self.labels[batch]
+            logits = self.network(take(self.seen, batch))
+            self.optimiser.zero_grad()
+            # The sum over networks of each one's mean: no network feels the others.
+            losses = cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)), reduction="none")
+            (losses.sum() / len(batch)).backward()  # type: ignore[no-untyped-call]
+            self.optimiser.step()
+            with torch.no_grad():
+                loss += losses.sum() / len(logits)
+                right += (logits.argmax(dim=2) == labels).sum() / len(logits)
+                largest = torch.maximum(largest, logits.abs().max())
+        self.steps += 1
+        images = sum(map(len, batches))
+        return {
+            "train/loss": float(loss) / images,
+            "train/accuracy": float(right) / images,
+            "logits/largest": float(largest),
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+        }
+
+    @property
+    def learning_rate(self) -> float:
+        """The size of an update now."""
+        if self.config.decay == "none" or self.limit is None:
+            return self.config.learning_rate
+        return self.config.learning_rate * max(1 - self.steps / self.limit, 0.0)
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """``[M, B, C]`` for block after block of images."""
+        blocks = torch.split(images, self.rows)
+        for i, seen in enumerate(self._seen(images, blocks)):
+            start = i * self.rows
+            yield slice(start, start + len(blocks[i])), self.network(seen)
+
+    def _seen(self, images: Tensor, blocks: tuple[Tensor, ...]) -> Iterator[Seen]:
+        """What the network sees of the test images: kept if it fits in the memory, else computed again."""
+        if self._tested is not None and self._tested[0] is images:
+            yield from self._tested[1]
+            return
+        kept: list[Seen] | None = []
+        for block in blocks:
+            seen = self.network.see(block)
+            yield seen
+            fits = _bytes(seen) * len(blocks) <= total_memory(self.device) * MEMORY_SHARE
+            kept = [*kept, seen] if kept is not None and fits else None
+        self._tested = (images, kept) if kept is not None else None
+
+    def accuracies(self, images: Tensor, labels: Tensor) -> Tensor:
+        """``[M]``: the share of images that each network gets right."""
+        right = sum((logits.argmax(dim=2) == labels[which]).sum(dim=1) for which, logits in self.logits(images))
+        assert isinstance(right, Tensor)
+        return right.double() / len(labels)
+
+    def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
+        """Test accuracy; of several networks, mean and sd."""
+        found = self.accuracies(images, labels)
+        return {"test/accuracy": float(found.mean())} | (
+            {"test/accuracy_sd": float(found.std())} if len(found) > 1 else {}
+        )
+
+    def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
+        """Test accuracy, and that of each network where there are several."""
+        found = self.accuracies(images, labels)
+        of_each = {"networks": found.tolist()} if len(found) > 1 else {}
+        return {"test_accuracy": float(found.mean()), **of_each}
+
+    def reason_to_stop(self) -> str | None:
+        """Only the trainer's limits end it."""
+        return None
+
+    def histograms(self) -> dict[str, Tensor]:
+        """The weights."""
+        return {f"weights/{name}": tensor for name, tensor in self.network.state_dict().items()}
+
+    def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
+        """The confusion matrix, averaged over the networks."""
+        from training import figures
+
+        pairs = []
+        for which, logits in self.logits(images):
+            classes = logits.shape[2]
+            pairs.append((labels[which] * classes + logits.argmax(dim=2)).flatten())
+        counts = torch.bincount(torch.cat(pairs), minlength=classes**2).view(classes, classes)
+        yield "confusion", figures.confusion(counts, f"After {self.steps} {self.step_name}s")
+
+    def state_dict(self) -> State:
+        """Weights, and what the optimiser remembers of each."""
+        memory = self.optimiser.state_dict()["state"]
+        return {
+            "steps": torch.tensor(self.steps),
+            **{f"network/{name}": tensor.detach() for name, tensor in self.network.state_dict().items()},
+            **{f"optimiser/{i}/{k}": v for i, of in memory.items() for k, v in of.items() if isinstance(v, Tensor)},
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a saved step."""
+        network = {k.removeprefix("network/"): v for k, v in state.items() if k.startswith("network/")}
+        own = self.network.state_dict()
+        fits = network.keys() == own.keys() and all(network[k].shape == own[k].shape for k in own)
+        require(fits, "the checkpoint is of another network: it is from another kind of run")
+        self.network.load_state_dict(network)
+        self.steps = int(state["steps"])
+        memory: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in state.items():
+            if name.startswith("optimiser/"):
+                _, i, key = name.split("/")
+                memory.setdefault(int(i), {})[key] = tensor
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": memory})
+
+
+def _bytes(seen: Seen) -> int:
+    parts = (seen.units, seen.h) if isinstance(seen, Firing) else (seen,)
+    return sum(part.nbytes for part in parts)

@@ -1,0 +1,121 @@
+"""Finished runs, read back from their folders: grouped over seeds, compared with their experiment, put in tables."""
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+from training.run_folder import METRICS, SUMMARY
+
+IRRELEVANT = ("seed", "device", "dtype", "run_dir", "resume", "trainer", "data.source", "data.root", "data.download")
+"""Keys that do not make a run another experiment; ``trainer.max_steps`` alone of the trainer's does."""
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+    @property
+    def experiment(self) -> str:
+        return str(self.summary["experiment"])
+
+    @property
+    def learner(self) -> str:
+        return str(self.summary["config"]["learner"]["name"])
+
+    @property
+    def dataset(self) -> str:
+        return str(self.summary["dataset"])
+
+    @property
+    def accuracy(self) -> float:
+        """Test accuracy in %."""
+        return 100 * float(self.summary["test_accuracy"])
+
+    def key(self, name: str) -> Any:
+        """The value of a configuration key, e.g. ``learner.genes``; ``None`` where there is no such part."""
+        value: Any = self.summary["config"]
+        for part in name.split("."):
+            value = value.get(part) if value is not None else None
+        return value
+
+    @property
+    def step_seconds(self) -> float:
+        """Median seconds of a step, evaluation not included."""
+        with (self.folder / METRICS).open(newline="") as file:
+            return median(1 / float(row["speed/steps_per_second"]) for row in csv.DictReader(file))
+
+    def curve(self, headline: str) -> list[tuple[int, float, float]]:
+        """(step, seconds, test accuracy in %) wherever it was measured."""
+        with (self.folder / METRICS).open(newline="") as file:
+            return [
+                (int(row["step"]), float(row["speed/seconds"]), 100 * float(row[headline]))
+                for row in csv.DictReader(file)
+                if row[headline]
+            ]
+
+
+def find_runs(folders: Iterable[Path]) -> list[Run]:
+    """Every finished run below some folders, by path; one that stands in several of them counts once."""
+    files = sorted({file for folder in folders for file in folder.rglob(SUMMARY)})
+    return [Run(file.parent, json.loads(file.read_text())) for file in files]
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"learner.genes": 5000, ...}``."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
+def settings(run: Run, experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run has otherwise than its experiment (a configuration as ``to_dict`` gives it)."""
+    theirs, ours = flat(experiment), flat(run.summary["config"])
+    differing = {name: value for name, value in ours.items() if value != theirs.get(name)}
+    relevant = {name for name in differing if not name.startswith(IRRELEVANT) or name == "trainer.max_steps"}
+    return {name: differing[name] for name in sorted(relevant) if not name.startswith("learner.evolve")}
+
+
+def grouped(runs: Iterable[Run], *names: str) -> dict[tuple[Any, ...], list[Run]]:
+    """Runs by experiment, data set and the values of some keys; sorted."""
+    groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.experiment, run.dataset, *(run.key(name) for name in names)].append(run)
+    return dict(sorted(groups.items(), key=lambda item: str(item[0])))
+
+
+def spread(values: Iterable[float], digits: int = 1) -> str:
+    """``mean ± sd`` of some values; the value alone where there is one."""
+    found = list(values)
+    middle = f"{mean(found):.{digits}f}"
+    return middle if len(found) == 1 else f"{middle} ± {stdev(found):.{digits}f}"
+
+
+def seeds(runs: Iterable[Run]) -> str:
+    """``0,1,2``."""
+    return ",".join(str(seed) for seed in sorted(run.summary["seed"] for run in runs))
+
+
+def markdown(rows: list[Row]) -> str:
+    """A table as Markdown."""
+    header = list(rows[0])
+    lines = [header, ["---"] * len(header), *[list(row.values()) for row in rows]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write_csv(rows: list[Row], path: Path) -> None:
+    """A table as CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
