@@ -44,7 +44,7 @@ class Lifetime(GradientDescent):
     def step(self) -> Metrics:
         """One minibatch, drawn anew."""
         order = torch.randperm(len(self.labels), generator=generator(self.seed, "minibatch", self.steps))
-        return self.descend((order[: self.config.batch].to(self.device),))
+        return self.descend([order[: self.config.batch].to(self.device)])
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """Mean and sd over individuals, and the mean that they were born with."""

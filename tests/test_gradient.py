@@ -211,6 +211,6 @@ def test_weights_that_overflow_stop_the_run_with_a_checkpoint(train: Command, tm
     small = ["data=embedded", "data.per_class=20", "features.width=50", "trainer.max_steps=20", "run_dir=run"]
     done = train("experiment=adam_features_h1000", *small, "learner.optimiser=sgd", "learner.learning_rate=1e38")
     assert done.returncode == 2
-    assert "is no longer finite at epoch 1; the last checkpoint is of epoch 0; go on with:" in done.stderr
+    assert "is no longer finite at epoch 2; the last checkpoint is of epoch 0; go on with:" in done.stderr
     _, facts = checkpoint.load_latest(tmp_path / "run" / "checkpoints")
     assert facts.step == 0

@@ -1,7 +1,6 @@
 """The real command, as a person runs it: to the end, killed, resumed, swept, and read back by TensorBoard."""
 
 import csv
-import json
 import random
 import signal
 import subprocess
@@ -181,41 +180,3 @@ def test_a_sweep_goes_on_after_a_failure_and_says_so(tmp_path: Path, train: Comm
     assert train("-m", *overrides, "learner.genes=100", "learner.population=2,3").returncode == 0
     jobs = (tmp_path / "outputs" / "multirun" / "nne_mnist10").rglob("summary.json")
     assert sorted(summary(job.parent)["config"]["learner"]["population"] for job in jobs) == [2, 3]
-
-
-def test_the_report_draws_both_figures_from_a_run_and_a_sweep(tmp_path: Path, unbroken: Path, train: Command) -> None:
-    import sys
-
-    from tests.conftest import REPOSITORY
-
-    done = train(*RUN, "learner.genes=150", "run_dir=fewer")
-    assert done.returncode == 0, done.stderr
-    command = [
-        sys.executable,
-        str(REPOSITORY / "scripts/report.py"),
-        str(unbroken),
-        str(tmp_path / "fewer"),
-        "--out",
-        "report",
-    ]
-    reported = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
-    assert reported.returncode == 0, reported.stderr
-    lines = reported.stdout.splitlines()
-    assert lines[0].startswith("| experiment | genes | data | paper | individuals |")
-    assert lines[2].startswith("| nne_mnist10 | 150 | embedded |")
-    assert lines[3].startswith("| nne_mnist10 | 300 | embedded |")
-    assert f"{100 * summary(unbroken)['individuals']['mean']:.1f}" in lines[3]
-    assert {p.name for p in (tmp_path / "report").iterdir()} == {
-        "runs.csv",
-        "learning.png",
-        "figure2.png",
-        "figure3.png",
-    }
-    as_mnist = json.dumps({**summary(unbroken), "dataset": "mnist"})  # there the paper's value stands beside ours
-    (tmp_path / "fewer" / "summary.json").write_text(as_mnist)
-    reported = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
-    assert reported.returncode == 0, reported.stderr
-    assert "| nne_mnist10 | 300 | mnist | 78.8 |" in reported.stdout
-    empty = subprocess.run([*command[:2], str(tmp_path / "report")], capture_output=True, text=True, timeout=120)
-    assert empty.returncode == 2
-    assert empty.stderr.startswith("error: no finished run")

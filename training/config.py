@@ -86,7 +86,7 @@ class GradientConfig:
     optimiser: str = key("sgd", f"one of {', '.join(OPTIMISERS)} (Eq. (5))")
     learning_rate: float = key(0.1, "epsilon', the size of an update")
     decay: str = key("none", "none, or linear: the learning rate falls to zero at trainer.max_steps")
-    batch: int = key(50, "images an update")
+    batch: int | None = key(50, "images an update; null: all of the training set")
 
     def __post_init__(self) -> None:
         one_of("learner.optimiser", self.optimiser, OPTIMISERS)

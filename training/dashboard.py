@@ -14,6 +14,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from training.learner import Metrics
 
+LARGEST = 1e20  # TensorBoard has no bins beyond
+
 
 class Dashboard:
     """The TensorBoard of one run; ``figures`` are also kept as PNG files, for papers and for people without it."""
@@ -39,7 +41,9 @@ class Dashboard:
     def show(self, step: int, histograms: dict[str, Tensor], figures: Iterable[tuple[str, Figure]]) -> None:
         """Distributions and pictures."""
         for tag, values in histograms.items():
-            self._writer.add_histogram(tag, values.float(), step)
+            shown = values[values.abs() < LARGEST].float()
+            if shown.numel():
+                self._writer.add_histogram(tag, shown, step)
         self._figures.mkdir(exist_ok=True)
         for name, figure in figures:
             figure.savefig(self._figures / f"{name}.png")

@@ -1,6 +1,6 @@
 """Gradient descent, the learner: SGD, Adam or SignSGD on whatever of a network is to be trained (Sec. 3.1, 3.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -13,7 +13,7 @@ from training.data import Dataset
 from training.device import Compute, total_memory
 from training.errors import require
 from training.learner import Metrics, State
-from training.output_layer import Firing, Seen, take
+from training.output_layer import Firing, Rows, Seen, take
 from training.seeding import generator
 from training.signsgd import SignSGD
 
@@ -63,30 +63,33 @@ class GradientDescent:
 
     def step(self) -> Metrics:
         """One epoch, in an order drawn anew."""
+        if self.config.batch is None:
+            return self.descend((slice(None),))
         order = torch.randperm(len(self.labels), generator=generator(self.seed, "epoch", self.steps))
         return self.descend(torch.split(order.to(self.device), self.config.batch))
 
-    def descend(self, batches: tuple[Tensor, ...]) -> Metrics:
-        """One update a batch (indices of training images)."""
+    def descend(self, batches: Sequence[Rows]) -> Metrics:
+        """One update a batch of training images."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate
         loss = torch.zeros((), device=self.device)
         right = torch.zeros((), device=self.device)
         largest = torch.zeros((), device=self.device)
+        images = 0
         for batch in batches:
             labels = self.labels[batch]
+            images += len(labels)
             logits = self.network(take(self.seen, batch))
             self.optimiser.zero_grad()
             # The sum over networks of each one's mean: no network feels the others.
             losses = cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)), reduction="none")
-            (losses.sum() / len(batch)).backward()  # type: ignore[no-untyped-call]
+            (losses.sum() / len(labels)).backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             with torch.no_grad():
                 loss += losses.sum() / len(logits)
                 right += (logits.argmax(dim=2) == labels).sum() / len(logits)
                 largest = torch.maximum(largest, logits.abs().max())
         self.steps += 1
-        images = sum(map(len, batches))
         return {
             "train/loss": float(loss) / images,
             "train/accuracy": float(right) / images,

@@ -18,14 +18,15 @@ class Firing:
     units: Tensor
     h: Tensor
 
-    def __getitem__(self, rows: Tensor) -> "Firing":
+    def __getitem__(self, rows: "Rows") -> "Firing":
         return Firing(self.units[rows], self.h[rows])
 
 
 Seen = Tensor | Firing
+Rows = Tensor | slice
 
 
-def take(features: Seen, rows: Tensor) -> Seen:
+def take(features: Seen, rows: Rows) -> Seen:
     """The features of some of the images."""
     return features[rows] if isinstance(features, Firing) else features[..., rows, :]
 

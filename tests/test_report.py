@@ -1,0 +1,155 @@
+"""The report: each table against runs whose figures are known, the figures drawn, the README filled in."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import REPOSITORY, Command, environment
+from training.command_line import check, register
+from training.config import to_dict
+from training.results import Run, find_runs, markdown, settings, spread
+
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+import report
+import tables
+
+
+def finished(folder: Path, experiment: str, *overrides: str, dataset: str = "mnist", **summary: Any) -> Run:
+    """A finished run's folder, with a learning curve of two points."""
+    register(report.LEARNERS)
+    (job,) = check([f"experiment={experiment}", *overrides], False, report.CONFIGS, report.LEARNERS)
+    found = {
+        **{"experiment": experiment, "seed": job.config.seed, "dataset": dataset, "steps": 20, "seconds": 9.0},
+        **{"device": "a machine", "test_accuracy": 0.9, "config": to_dict(job.config), **summary},
+    }
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps(found))
+    headline = "test/individuals" if job.config.learner.name == "evolution" else "test/accuracy"
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", headline, "speed/seconds", "speed/steps_per_second"])
+        writer.writerows([[1, 0.5, 1.0, 4.0], [2, "", 2.0, 2.0], [20, found["test_accuracy"], 9.0, 5.0]])
+    return Run(folder, found)
+
+
+def evolved(accuracy: float) -> dict[str, Any]:
+    individuals = {"mean": accuracy, "sd": 0.0, "count": 5}
+    return {"test_accuracy": accuracy, "individuals": individuals, "mean_weights": 0.8, "vote": 0.8, "generations": 20}
+
+
+def test_table_1_holds_runs_of_the_experiment_as_it_is_written_and_no_others(tmp_path: Path) -> None:
+    for seed, accuracy in enumerate((0.90, 0.92)):
+        finished(tmp_path / f"sgd{seed}", "sgd_mnist10", f"seed={seed}", "device=cpu", test_accuracy=accuracy)
+    finished(tmp_path / "other rate", "sgd_mnist10", "learner.learning_rate=0.5", test_accuracy=0.1)
+    finished(tmp_path / "shorter", "sgd_mnist10", "trainer.max_steps=3", test_accuracy=0.1)
+    finished(tmp_path / "other digits", "sgd_mnist10", dataset="embedded", test_accuracy=0.1)
+    finished(tmp_path / "nne", "nne_mnist5", **evolved(0.95))
+    rows = tables.table_1(find_runs([tmp_path]), report.experiments())
+    assert [(row["model"], row["digits"]) for row in rows] == [("NNE", "0 to 4"), ("SGD", "0 to 9")]
+    assert rows[0] | {"ours": "95.00", "difference": "+2.90", "paper": "92.1", "seeds": "0"} == rows[0]
+    sgd = {"paper": "88.2 ± 0.75", "ours": "91.00 ± 1.41", "difference": "+2.80", "seeds": "0,1", "seconds": "9 ± 0"}
+    assert rows[1] | sgd == rows[1]
+
+
+def test_every_cell_of_both_tables_is_an_experiment() -> None:
+    known = report.experiments()
+    assert {cell[2] for cell in (*tables.TABLE_1, *tables.TABLE_2)} <= known.keys()
+    assert {cell[3] for cell in tables.TABLE_1} == {92.1, 78.8, 91.6, 85.6, 96.0, 88.2}
+    assert {cell[3] for cell in tables.TABLE_2} == {90.34, 92.56, 86.84, 90.21, 84.84, 90.76}
+
+
+def test_settings_are_what_differs_from_the_experiment(tmp_path: Path) -> None:
+    other = "learner.rule=text", "features.standardise=false"
+    run = finished(tmp_path / "run", "dnn_h1000", "seed=3", "data=mnist", *other)
+    assert settings(run, report.experiments()["dnn_h1000"]) == {"features.standardise": False, "learner.rule": "text"}
+
+
+def test_readings_stand_side_by_side_at_each_width(tmp_path: Path) -> None:
+    for name, overrides, accuracy in (
+        ("a", ["dnn_h1000"], 0.85),
+        ("b", ["dnn_h1000", "seed=1"], 0.83),
+        ("c", ["dnn_h100k"], 0.90),
+        ("d", ["dnn_h1000", "learner.rule=literal"], 0.002),
+        ("e", ["dnn_infinite"], 0.93),
+        ("f", ["dnn_kcap"], 0.99),
+    ):
+        finished(tmp_path / name, *overrides, test_accuracy=accuracy)
+    rows = tables.readings(find_runs([tmp_path]), {})
+    assert [row["rule"] for row in rows] == ["reward_prediction_drawn", "gated", "literal"]
+    assert (rows[1]["h = 1,000"], rows[1]["h = 100,000"], rows[1]["h = ∞"]) == ("84.0 ± 1.4 (2)", "90.0 (1)", "")
+    assert (rows[0]["h = ∞"], rows[0]["averaged"], rows[0]["standardised"]) == ("93.0 (1)", "yes", "no")
+
+
+def test_caps_are_ordered_with_the_free_layer_last(tmp_path: Path) -> None:
+    for cap, accuracy in ((1024, 0.91), (64, 0.89)):
+        finished(tmp_path / f"k{cap}", "dnn_kcap", f"features.cap={cap}", test_accuracy=accuracy)
+    finished(tmp_path / "free", "dnn_h100k", test_accuracy=0.9)
+    finished(tmp_path / "narrow", "dnn_h1000", test_accuracy=0.1)
+    rows = tables.caps(find_runs([tmp_path]), {})
+    assert [(row["k"], row["accuracy"]) for row in rows] == [("64", "89.00"), ("1024", "91.00"), ("none", "90.00")]
+    assert rows[0]["ms an epoch"] == "250"  # the median of 4, 2 and 5 steps a second
+
+
+def test_individuals_before_and_after(tmp_path: Path) -> None:
+    born, grown = {"each": [0.8, 0.82]}, {"each": [0.9, 0.81]}
+    finished(tmp_path / "run", "nne_signsgd_mnist10", at_birth=born, grown=grown)
+    (row,) = tables.lifetimes(find_runs([tmp_path]), {})
+    assert (row["at birth"], row["grown"], row["improved"]) == ("81.00 ± 1.41", "85.50 ± 6.36", "1 of 2")
+
+
+def test_seconds_to_the_papers_accuracy_need_every_seed_to_pass(tmp_path: Path) -> None:
+    passed = finished(tmp_path / "a", "nne_mnist10", **evolved(0.8))
+    missed = finished(tmp_path / "b", "nne_mnist10", "seed=1", **evolved(0.7))
+    assert tables.seconds_to(78.8, [passed]) == "9.0"
+    assert tables.seconds_to(78.8, [passed, missed]) == ""
+
+
+def test_spread_and_markdown() -> None:
+    assert spread([1.0]) == "1.0"
+    assert spread([1, 3], 2) == "2.00 ± 1.41"
+    assert markdown([{"a": "1", "b": "2"}]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def reported(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(REPOSITORY / "scripts/report.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120)
+
+
+def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Path, train: Command) -> None:
+    small = ["data=embedded", "data.per_class=10", "network.hidden=20", "network.beta=0.02", "learner.population=30"]
+    quick = ["learner.batch=20", "learner.test_individuals=5", "trainer.max_steps=3", "learner.stop_at_fixed=null"]
+    done = train("-m", "experiment=nne_mnist10", *small, *quick, "learner.genes=50,100")
+    assert done.returncode == 0, done.stderr
+    finished(tmp_path / "outputs" / "dnn", "dnn_kcap")
+    finished(tmp_path / "outputs" / "sgd", "sgd_mnist10", test_accuracy=0.889)
+    readme = tmp_path / "README.md"
+    last = "after\n<!-- table table2 -->\nkept<!-- end -->"
+    readme.write_text(f"before\n<!-- table table1 -->\nold\n<!-- end -->\n{last}")
+    done = reported("outputs", "--readme", "README.md", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "| nne_mnist10 | 100 | embedded |" in done.stdout
+    written = {path.name for path in (tmp_path / "outputs" / "report").iterdir()}
+    figures = {"learning.png", "figure2.png", "figure3.png", "caps.png"}
+    assert written == {"table1.csv", "caps.csv", "evolution.csv"} | figures
+    filled = readme.read_text()
+    assert "old" not in filled
+    assert "| SGD | 0 to 9 | 88.2 ± 0.75 | 88.90 |" in filled
+    assert filled.endswith(last)
+    assert reported("outputs", "--readme", "README.md", cwd=tmp_path).returncode == 0
+    assert readme.read_text() == filled
+
+
+def test_where_there_is_nothing_to_report_it_says_so(tmp_path: Path) -> None:
+    done = reported(str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no finished run")
+
+
+@pytest.mark.parametrize("name", sorted(report.TABLES))
+def test_no_runs_make_no_rows(name: str) -> None:
+    assert report.TABLES[name]([], report.experiments()) == []
