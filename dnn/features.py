@@ -54,6 +54,12 @@ class RandomFeatures:
             self._weights = torch.cat([weights for _, weights in self.blocks()], dim=1)
         return self._weights
 
+    def output_weights(self, classes: int, initial: str) -> Tensor:
+        """``w_0``, ``[width, classes]``, for the layer above: uniform within ``1 / sqrt(width)``, or zero."""
+        self.must_fit(8 * classes)
+        drawn = uniform((self.width, classes), self.width**-0.5, generator(self.seed, "output weights"))
+        return (drawn if initial == "uniform" else torch.zeros_like(drawn)).to(self.device)
+
     @property
     def count(self) -> int:
         """Blocks of hidden units."""
@@ -71,7 +77,8 @@ class RandomFeatures:
             UserError: the weights and the features would not fit in the memory that is free.
         """
         if self._weights is None:
-            self.must_fit(0 if self.listed else len(images) * torch.finfo(self.dtype).bits // 8)
+            kept = 0 if self.listed else len(images) * torch.finfo(self.dtype).bits // 8
+            self.must_fit(4 * self.inputs + kept)
         return self.firing(self.weights)(images)
 
     def firing(self, weights: Tensor) -> Callable[[Tensor], Seen]:
@@ -90,8 +97,7 @@ class RandomFeatures:
         return Firing(units.int(), h.gather(1, units).to(self.dtype))
 
     def must_fit(self, a_unit: int) -> None:
-        """Raise ``UserError`` unless the hidden weights, and ``a_unit`` more bytes a unit, fit in free memory."""
-        a_unit += 4 * self.inputs
+        """Raise ``UserError`` unless ``a_unit`` bytes for each hidden unit fit in the memory that is free."""
         needed, free = a_unit * self.width + BLOCK_BYTES, free_memory(self.device)
         if needed > free:
             most = max((free - BLOCK_BYTES) // a_unit, 1)

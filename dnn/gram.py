@@ -24,10 +24,8 @@ from dnn.config import DopamineConfig
 from dnn.features import RandomFeatures, standardiser
 from training.config import FeaturesConfig
 from training.data import Dataset
-from training.network import uniform
 from training.output_layer import Firing, Seen, dense, project
 from training.progress import track
-from training.seeding import generator
 
 log = logging.getLogger(__name__)
 TEST_ROWS = 1000
@@ -70,19 +68,12 @@ def gram(config: FeaturesConfig, seed: int, own: DopamineConfig, data: Dataset) 
     return _latest[key]
 
 
-def output_weights(width: int, classes: int, seed: int, initial: str) -> Tensor:
-    """``w_0``, ``[width, classes]``: uniform within ``1 / sqrt(width)``, or zero."""
-    drawn = uniform((width, classes), width**-0.5, generator(seed, "output weights"))
-    return drawn if initial == "uniform" else torch.zeros_like(drawn)
-
-
 def _finite(config: FeaturesConfig, seed: int, own: DopamineConfig, data: Dataset) -> Gram:
     """Summed over blocks of hidden units; under a cap, which looks at the whole layer, in one block."""
-    device, classes = data.train_images.device, len(data.classes)
     features = RandomFeatures(config, seed, data.train_images, torch.float32)
     if config.cap:
-        features.must_fit(4 * len(data.train_labels) * WHOLE_COPIES)
-    start = output_weights(features.width, classes, seed, own.initial).to(device)
+        features.must_fit(4 * features.inputs + 4 * len(data.train_labels) * WHOLE_COPIES)
+    start = features.output_weights(len(data.classes), own.initial)
     sums = _Sums(data, features.width, own.presynaptic == "binary")
     blocks = _whole(features) if config.cap else features.blocks()
     for units, weights in track(blocks, "hidden units", 1 if config.cap else features.count):

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from dnn.config import DopamineConfig
 from dnn.features import RandomFeatures
-from dnn.gram import gram, output_weights
+from dnn.gram import gram
 from dnn.plasticity import RULES, Outcome
 from dnn.synapses import Dual, Primal, Synapses
 from training.config import Config
@@ -143,5 +143,5 @@ def synapses(config: Config, data: Dataset, compute: Compute) -> Synapses:
     if own.path == "dual":
         return Dual(gram(features, seed, own, data))
     layer = RandomFeatures(features, seed, data.train_images, compute.dtype)
-    start = output_weights(layer.width, len(data.classes), seed, own.initial)
+    start = layer.output_weights(len(data.classes), own.initial)
     return Primal(layer, data, start, own.presynaptic == "binary")

@@ -58,7 +58,6 @@ def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
 def gradient_descent(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
     """A baseline: the whole network that evolution has, or the output layer that plasticity has."""
     from dnn.features import RandomFeatures
-    from dnn.gram import output_weights
     from training.gradient import GradientDescent
     from training.network import SparseNetwork, sparse_topology
     from training.output_layer import OutputLayer
@@ -70,8 +69,8 @@ def gradient_descent(config: Config, data: "Dataset", compute: "Compute") -> "Le
         return GradientDescent(config, data, compute, network.to(compute.device))
     assert config.features
     features = RandomFeatures(config.features, config.features_seed, data.train_images, compute.dtype)
-    start = output_weights(features.width, classes, config.features_seed, "uniform")
-    return GradientDescent(config, data, compute, OutputLayer(features, start.T[None].contiguous().to(compute.device)))
+    start = features.output_weights(classes, "uniform")
+    return GradientDescent(config, data, compute, OutputLayer(features, start.T[None].contiguous()))
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS.resolve()), config_name="train")

@@ -8,8 +8,8 @@ import pytest
 from dnn.config import DopamineConfig
 from nne.config import EvolutionConfig, LifetimeConfig
 from tests.conftest import REPOSITORY, SMALL, Command
-from training.command_line import check, known_keys, register
-from training.config import Config, GradientConfig, from_dict, to_dict
+from training.command_line import check, known_keys, quoted, register
+from training.config import Config, FeaturesConfig, GradientConfig, from_dict, to_dict
 from training.errors import UserError
 from training.manual import manual_page
 
@@ -107,6 +107,66 @@ def test_a_mistake_is_one_line_that_names_it(override: str, expected: str) -> No
     with pytest.raises(UserError, match=f"^{re.escape(expected)}") as caught:
         the_config("experiment=nne_mnist10", override)
     assert "\n" not in str(caught.value)
+
+
+MISTAKES_ELSEWHERE = [
+    ("nne_mnist10", "features.width=100", "features.width: this experiment has no such part (choose one as in"),
+    ("dnn_h1000", "network.hidden=5", "network.hidden: this experiment has no such part (choose one as in"),
+    (
+        "nne_mnist10",
+        "features=random",
+        "learner=evolution needs network alone; choose network=sparse (and features=",
+    ),
+    ("dnn_h1000", "network=sparse", "learner=dopamine needs features alone; choose features=random (and network=none)"),
+    ("dnn_h1000", "features.cap=2000", "features.cap must be at most features.width=1000 (and that finite), got 2000"),
+    ("dnn_h1000", "features.cap=0", "features.cap must be at least 1, got 0"),
+    ("dnn_h1000", "features.width=0", "features.width must be a whole number of at least 1, or inf, got 0"),
+    ("dnn_h1000", "features.width=10.5", "features.width must be a whole number of at least 1, or inf, got 10.5"),
+    ("dnn_h1000", "features.width=nan", "features.width must be a whole number of at least 1, or inf, got nan"),
+    ("dnn_h1000", "learner.genes=5", "learner.genes: Key 'genes' not in 'DopamineConfig'"),
+    ("dnn_h1000", "learner.rule=intro", "learner.rule must be one of literal, text, introduction"),
+    ("dnn_h1000", "learner.epsilon_1=0", "learner.epsilon_1 must be greater than 0"),
+    ("dnn_h1000", "learner.batch=0", "learner.batch must be at least 1, got 0"),
+    ("dnn_h1000", "learner.path=cpu", "learner.path must be one of dual, primal, got cpu"),
+    ("dnn_reward_h1000", "trainer.max_steps=null", "learner.average begins halfway to trainer.max_steps: set"),
+    ("dnn_infinite", "features.cap=3", "features.cap must be at most features.width=inf (and that finite), got 3"),
+    ("dnn_infinite", "learner.path=primal", "features.width=inf has no weights to keep: learner.path must be dual"),
+    ("adam_features_h1000", "features.width=inf", "features.width=inf has no weights to take gradients of"),
+    ("sgd_mnist10", "learner.optimiser=adm", "learner.optimiser must be one of sgd, adam, signsgd, got adm"),
+    ("sgd_mnist10", "learner.learning_rate=0", "learner.learning_rate must be greater than 0"),
+    ("sgd_mnist10", "learner.decay=slow", "learner.decay must be one of none, linear, got slow"),
+    ("nne_signsgd_mnist10", "trainer.max_steps=null", "learner.decay=linear ends at trainer.max_steps: set"),
+    ("nne_signsgd_mnist10", "learner.individuals=1", "learner.individuals must be at least 2, got 1"),
+]
+
+
+@pytest.mark.parametrize(("experiment", "override", "expected"), MISTAKES_ELSEWHERE)
+def test_a_mistake_in_another_learner_is_one_line_too(experiment: str, override: str, expected: str) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(expected)}") as caught:
+        the_config(f"experiment={experiment}", override)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_width_may_be_written_as_a_power_or_be_infinite() -> None:
+    assert the_config("experiment=dnn_h1000", "features.width=1e5").features == FeaturesConfig(100_000, None, True)
+    infinite = the_config("experiment=dnn_infinite")
+    assert to_dict(infinite)["features"]["width"] == "inf"  # JSON has no infinity
+    assert from_dict(to_dict(infinite), LEARNERS) == infinite
+
+
+def test_a_record_from_before_there_were_features_is_read() -> None:
+    config = the_config("experiment=nne_mnist10")
+    older = {name: value for name, value in to_dict(config).items() if name != "features"}
+    assert from_dict(older, LEARNERS) == config
+
+
+def test_paths_of_a_sweeps_jobs_need_no_quotes() -> None:
+    job = "outputs/multirun/nne_mnist10/2026/seed=0,learner.genes=5"
+    assert quoted([f"resume={job}", "seed=1", f"learner.evolved='{job}'", "run_dir=mine"]) == [
+        *(f"resume='{job}'", "seed=1", f"learner.evolved='{job}'", "run_dir=mine")
+    ]
+    assert the_config("experiment=nne_mnist10", *quoted([f"resume={job}"])).resume == job
+    assert the_config("experiment=nne_mnist10", *quoted(["seed=3", "run_dir=a/seed=${seed}"])).run_dir == "a/seed=3"
 
 
 def test_a_mistake_in_any_job_of_a_sweep_is_found_before_work() -> None:

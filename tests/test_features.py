@@ -11,7 +11,7 @@ import dnn.features
 from dnn.census import of_features
 from dnn.config import DopamineConfig
 from dnn.features import UNITS, RandomFeatures, k_cap
-from dnn.gram import gram, output_weights
+from dnn.gram import gram
 from tests.conftest import CPU
 from training.config import FeaturesConfig
 from training.data import Dataset
@@ -90,7 +90,7 @@ def test_gram_matrix_equals_its_definition(digits: Dataset, presynaptic: str, ca
     layer = RandomFeatures(config, 0, digits.train_images, torch.float32)
     h, h_test = (dense(layer(images), layer.width).double() for images in (digits.train_images, digits.test_images))
     psi = (h > 0).double() if presynaptic == "binary" else h
-    start = output_weights(layer.width, 10, 0, "uniform").double()
+    start = layer.output_weights(10, "uniform").double()
     for mine, expected in (
         (found.train, h @ psi.T),
         (found.test, h_test @ psi.T),

@@ -24,7 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from training.config import GROUPS, Config, documented_keys, typed
+from training.config import CHOICE, GROUPS, Config, documented_keys, typed
 from training.errors import UserError, require
 
 PATHS = ("resume", "run_dir", "data.root", "learner.evolved")
@@ -131,6 +131,14 @@ def _job(overrides: list[str]) -> Job:
         return Job(experiment, typed(composed), overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_cause(error)) from error
+    except AssertionError as error:  # OmegaConf's, at a key of a part that is null
+        absent = [o.split("=")[0] for o in overrides if o.split(".")[0] in CHOICE]
+        require(not absent, f"{', '.join(absent)}: this experiment has no such part (choose one as in {_choices()})")
+        raise error
+
+
+def _choices() -> str:
+    return ", ".join(f"{part}={choice}" for part, choice in CHOICE.items())
 
 
 def _first_cause(error: BaseException) -> str:

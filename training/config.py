@@ -160,7 +160,7 @@ class Config:
         """Raise unless exactly one of ``parts`` is configured, and nothing that this learner would not use."""
         given = [part for part in ("network", "features") if getattr(self, part) is not None]
         right = f"needs {' or '.join(parts)} alone; choose {' or '.join(f'{p}={CHOICE[p]}' for p in parts)}"
-        others = ", ".join(f"{p}=null" for p in ("network", "features") if p not in parts or len(parts) > 1)
+        others = ", ".join(f"{p}=none" for p in ("network", "features") if p not in parts or len(parts) > 1)
         found = " and ".join(given) or "neither"
         name = self.learner.name
         require(len(given) == 1 and given[0] in parts, f"learner={name} {right} (and {others}), got {found}")
