@@ -24,6 +24,8 @@ from dnn.config import DopamineConfig
 from dnn.features import RandomFeatures, standardiser
 from training.config import FeaturesConfig
 from training.data import Dataset
+from training.device import free_memory
+from training.errors import require
 from training.output_layer import Firing, Seen, dense, project
 from training.progress import track
 
@@ -62,10 +64,23 @@ def gram(config: FeaturesConfig, seed: int, own: DopamineConfig, data: Dataset) 
     key = f"{config} {seed} {own.presynaptic} {own.initial} {data.train_images.device} {pixels.hexdigest()}"
     if key not in _latest:
         _latest.clear()
+        _must_fit(data)
         start = time.perf_counter()
         _latest[key] = _infinite(config, own, data) if config.width == math.inf else _finite(config, seed, own, data)
         log.info("Gram matrix of %s hidden units made in %.1f s", f"{config.width:,}", time.perf_counter() - start)
     return _latest[key]
+
+
+def _must_fit(data: Dataset) -> None:
+    """Raise ``UserError`` unless the matrix itself fits in memory; twice, for what is made on the way."""
+    images, tests = len(data.train_labels), len(data.test_labels)
+    needed, free = 8 * images * (images + tests), free_memory(data.train_images.device)
+    require(
+        needed <= free,
+        f"the Gram matrix of {images} training and {tests} test images needs {needed / 2**30:.1f} GiB, and "
+        f"{free / 2**30:.1f} GiB are free: set data.per_class lower than {images // len(data.classes)}, or "
+        "learner.path=primal",
+    )
 
 
 def _finite(config: FeaturesConfig, seed: int, own: DopamineConfig, data: Dataset) -> Gram:

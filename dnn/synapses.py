@@ -1,8 +1,8 @@
 """The synapses of the output layer, kept in one of two ways that compute the same.
 
-``Primal`` keeps the weights ``w: [h, C]`` and touches all of them at each update. ``Dual`` keeps how often and how
-much each training image has moved them, ``a: [S, C]`` with ``w = w_0 + sum_s psi(s) a_s^T``: an epoch costs the same
-for any number of hidden units. It is exact for every update of the form ``psi_i u_j`` (see ``dnn/gram.py``).
+``Primal`` keeps the weights ``w: [h, C]`` and touches those of every unit that fires, at each update. ``Dual`` keeps
+how much each training image has moved them, ``a: [S, C]`` with ``w = w_0 + sum_s psi(s) a_s^T``: an epoch costs the
+same for any number of hidden units. It is exact for every update of the form ``psi_i u_j`` (see ``dnn/gram.py``).
 """
 
 from collections.abc import Callable
@@ -90,6 +90,7 @@ class Dual:
         self.kept += 1
 
     def logits(self, images: Tensor, average: bool) -> Tensor:
+        assert len(images) == len(self.K_test), "a Gram matrix knows only the test images that it was made of"
         a = self.sum / self.kept if average and self.kept else self.a
         return (self.base_test + self.K_test @ a).to(images.device)
 

@@ -1,6 +1,8 @@
 """The benchmark's two paths compute the same thing; its table and JSON hold what they say."""
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import torch
 
 from nne.evolution import Evolution
 from tests.conftest import REPOSITORY, altered
-from training.config import Config
+from training.config import Config, TrainerConfig
 from training.data import Dataset
 from training.device import Compute
 
@@ -33,7 +35,6 @@ def test_a_row_holds_the_scale_and_consistent_figures(small: Config, digits: Dat
 
 
 def test_json_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: Config) -> None:
-    import json
 
     monkeypatch.setattr(benchmark, "PAPER", altered(small, population=4))
     monkeypatch.setattr(benchmark, "GENES", (50,))
@@ -45,3 +46,21 @@ def test_json_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small:
     benchmark.main()
     (row,) = json.loads(path.read_text())["rows"]
     assert (row["genes"], row["individuals"], row["images"]) == (50, 4, 20)
+
+
+def test_the_benchmark_of_plasticity_runs_both_paths_and_a_whole_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(benchmark.DOPAMINE, trainer=TrainerConfig(max_steps=3))
+    monkeypatch.setattr(benchmark, "DOPAMINE", short)
+    monkeypatch.setattr(benchmark, "WIDTHS", (50,))
+    monkeypatch.setattr(benchmark, "WIDEST", 300)
+    path = tmp_path / "found.json"
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", "dnn", "--json", str(path), "--data=embedded", "--repeats=1"])
+    benchmark.main()
+    side_by_side, whole = json.loads(path.read_text())["rows"]
+    assert side_by_side["width"] == 50
+    assert side_by_side["ratio"] == pytest.approx(side_by_side["primal"] / side_by_side["dual"])
+    assert (whole["width"], whole["epochs"]) == (300, 3)
+    assert whole["seconds"]["total"] >= whole["seconds"]["gram"] + whole["seconds"]["epochs"]
+    assert whole["accuracy"] > 0.3

@@ -82,6 +82,15 @@ def test_what_cannot_fit_is_refused_with_its_size(digits: Dataset, monkeypatch: 
         features(digits, width=1_000_000)(digits.train_images)
 
 
+def test_a_gram_matrix_that_cannot_fit_is_refused(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dnn.gram.free_memory", lambda device: 10**6)
+    message = (
+        r"the Gram matrix of 200 training and 3000 test images needs 0\.0 GiB.* set data\.per_class lower than 20, or"
+    )
+    with pytest.raises(UserError, match=message):
+        gram(FeaturesConfig(width=77), 0, DopamineConfig(), digits)
+
+
 @pytest.mark.parametrize("presynaptic", ["graded", "binary"])
 @pytest.mark.parametrize("cap", [None, 10, 200])
 def test_gram_matrix_equals_its_definition(digits: Dataset, presynaptic: str, cap: int | None) -> None:
