@@ -7,7 +7,6 @@ from statistics import mean, stdev
 from typing import Any
 
 import tables
-
 from training.results import Run
 
 

@@ -13,22 +13,13 @@ from pathlib import Path
 
 import pictures
 import tables
-
-from dnn.config import DopamineConfig
-from nne.config import EvolutionConfig, LifetimeConfig
+from learners import CONFIGS, LEARNERS
 from training.command_line import check, register
-from training.config import GradientConfig, to_dict
+from training.config import to_dict
 from training.errors import UserError
 from training.results import Row, find_runs, markdown, write_csv
 from training.run_folder import SUMMARY
 
-CONFIGS = Path(__file__).parent.parent / "configs"
-LEARNERS = {
-    "evolution": EvolutionConfig,
-    "lifetime": LifetimeConfig,
-    "dopamine": DopamineConfig,
-    "gradient": GradientConfig,
-}
 TABLES = {
     "table1": tables.table_1,
     "table2": tables.table_2,

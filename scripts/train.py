@@ -4,7 +4,6 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -12,65 +11,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dnn.config import DopamineConfig
-from nne.config import EvolutionConfig, LifetimeConfig
+from learners import CONFIGS, LEARNERS, build
 from training.command_line import Job, check, quoted, register
-from training.config import Config, GradientConfig, typed
+from training.config import typed
 from training.errors import UserError, require
 from training.manual import manual_page
-
-if TYPE_CHECKING:  # these import torch, which takes seconds that a misspelt key should not cost
-    from training.data import Dataset
-    from training.device import Compute
-    from training.learner import Learner
-
-CONFIGS = Path(__file__).parent.parent / "configs"
-LEARNERS = {
-    "evolution": EvolutionConfig,
-    "lifetime": LifetimeConfig,
-    "dopamine": DopamineConfig,
-    "gradient": GradientConfig,
-}
 
 log = logging.getLogger("train")
 first_jobs: dict[tuple[str, ...], Job] = {}  # what must have evolved before a lifetime can begin
 done: list[str] = []
 failed: list[str] = []
-
-
-def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
-    """The learner that a configuration describes."""
-    if config.learner.name == "gradient":
-        return gradient_descent(config, data, compute)
-    if config.learner.name == "dopamine":
-        from dnn.network import Dopamine
-
-        return Dopamine(config, data, compute)
-    if config.learner.name == "lifetime":
-        from nne.lifetime import Lifetime
-
-        return Lifetime(config, data, compute)
-    from nne.evolution import Evolution
-
-    return Evolution(config, data, compute)
-
-
-def gradient_descent(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
-    """A baseline: the whole network that evolution has, or the output layer that plasticity has."""
-    from dnn.features import RandomFeatures
-    from training.gradient import GradientDescent
-    from training.network import SparseNetwork, sparse_topology
-    from training.output_layer import OutputLayer
-
-    inputs, classes = data.train_images.shape[1], len(data.classes)
-    if config.network:
-        shape = config.network.hidden, classes, config.network.edge_probability
-        network = SparseNetwork(sparse_topology(inputs, *shape, config.seed), config.seed)
-        return GradientDescent(config, data, compute, network.to(compute.device))
-    assert config.features
-    features = RandomFeatures(config.features, config.features_seed, data.train_images, compute.dtype)
-    start = features.output_weights(classes, "uniform")
-    return GradientDescent(config, data, compute, OutputLayer(features, start.T[None].contiguous()))
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS.resolve()), config_name="train")

@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+import benchmark
 from nne.evolution import Evolution
-from tests.conftest import REPOSITORY, altered
+from tests.conftest import altered
 from training.config import Config, TrainerConfig
 from training.data import Dataset
 from training.device import Compute
-
-sys.path.insert(0, str(REPOSITORY / "scripts"))
-import benchmark
 
 
 def test_the_dense_path_is_the_same_network(small: Config, digits: Dataset, fp32: Compute) -> None:

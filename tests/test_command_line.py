@@ -5,21 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from dnn.config import DopamineConfig
-from nne.config import EvolutionConfig, LifetimeConfig
+from learners import CONFIGS, LEARNERS
 from tests.conftest import REPOSITORY, SMALL, Command
 from training.command_line import check, known_keys, quoted, register
-from training.config import Config, FeaturesConfig, GradientConfig, from_dict, to_dict
+from training.config import Config, FeaturesConfig, from_dict, to_dict
 from training.errors import UserError
 from training.manual import manual_page
 
-CONFIGS = REPOSITORY / "configs"
-LEARNERS = {
-    "evolution": EvolutionConfig,
-    "lifetime": LifetimeConfig,
-    "dopamine": DopamineConfig,
-    "gradient": GradientConfig,
-}
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 
 

@@ -9,20 +9,19 @@ from typing import Any
 
 import pytest
 
+import report
+import tables
+from learners import CONFIGS, LEARNERS
 from tests.conftest import REPOSITORY, Command, environment
 from training.command_line import check, register
 from training.config import to_dict
 from training.results import Run, find_runs, markdown, settings, spread
 
-sys.path.insert(0, str(REPOSITORY / "scripts"))
-import report
-import tables
-
 
 def finished(folder: Path, experiment: str, *overrides: str, dataset: str = "mnist", **summary: Any) -> Run:
     """A finished run's folder, with a learning curve of two points."""
-    register(report.LEARNERS)
-    (job,) = check([f"experiment={experiment}", *overrides], False, report.CONFIGS, report.LEARNERS)
+    register(LEARNERS)
+    (job,) = check([f"experiment={experiment}", *overrides], False, CONFIGS, LEARNERS)
     found = {
         **{"experiment": experiment, "seed": job.config.seed, "dataset": dataset, "steps": 20, "seconds": 9.0},
         **{"device": "a machine", "test_accuracy": 0.9, "config": to_dict(job.config), **summary},

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from training.config import Config, GradientConfig
 from training.data import Dataset
-from training.device import Compute, total_memory
+from training.device import Compute, free_memory
 from training.errors import require
 from training.learner import Metrics, State
 from training.output_layer import Firing, Rows, Seen, take
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OPTIMISERS: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": partial(torch.optim.Adam, fused=True), "signsgd": SignSGD}
-MEMORY_SHARE = 1 / 5  # of the device's memory, for what the network sees of the test images
+MEMORY_SHARE = 1 / 2  # of the memory that is free, for what the network sees of the test images
 
 
 class Network(Protocol):
@@ -121,7 +121,7 @@ class GradientDescent:
         for block in blocks:
             seen = self.network.see(block)
             yield seen
-            fits = _bytes(seen) * len(blocks) <= total_memory(self.device) * MEMORY_SHARE
+            fits = _bytes(seen) * (len(blocks) - len(kept or ())) <= free_memory(self.device) * MEMORY_SHARE
             kept = [*kept, seen] if kept is not None and fits else None
         self._tested = (images, kept) if kept is not None else None
 

@@ -1,0 +1,56 @@
+"""What can be trained: every learner's configuration, and how it is built. Here alone do the two sciences meet."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnn.config import DopamineConfig
+from nne.config import EvolutionConfig, LifetimeConfig
+from training.config import Config, GradientConfig
+
+if TYPE_CHECKING:  # these import torch, which takes seconds that a misspelt key should not cost
+    from training.data import Dataset
+    from training.device import Compute
+    from training.learner import Learner
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+LEARNERS: dict[str, Any] = {
+    "evolution": EvolutionConfig,
+    "lifetime": LifetimeConfig,
+    "dopamine": DopamineConfig,
+    "gradient": GradientConfig,
+}
+
+
+def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
+    """The learner that a configuration describes."""
+    if config.learner.name == "gradient":
+        return gradient_descent(config, data, compute)
+    if config.learner.name == "dopamine":
+        from dnn.network import Dopamine
+
+        return Dopamine(config, data, compute)
+    if config.learner.name == "lifetime":
+        from nne.lifetime import Lifetime
+
+        return Lifetime(config, data, compute)
+    from nne.evolution import Evolution
+
+    return Evolution(config, data, compute)
+
+
+def gradient_descent(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
+    """A baseline: the whole network that evolution has, or the output layer that plasticity has."""
+    from dnn.features import RandomFeatures
+    from training.gradient import GradientDescent
+    from training.network import SparseNetwork, sparse_topology
+    from training.output_layer import OutputLayer
+
+    inputs, classes = data.train_images.shape[1], len(data.classes)
+    if config.network:
+        shape = config.network.hidden, classes, config.network.edge_probability
+        network = SparseNetwork(sparse_topology(inputs, *shape, config.seed), config.seed)
+        return GradientDescent(config, data, compute, network.to(compute.device))
+    assert config.features
+    features = RandomFeatures(config.features, config.features_seed, data.train_images, compute.dtype)
+    start = features.output_weights(classes, "uniform")
+    return GradientDescent(config, data, compute, OutputLayer(features, start.T[None].contiguous()))
