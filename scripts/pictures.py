@@ -90,15 +90,16 @@ def figure_3(runs: list[Run]) -> Any:
 
 
 def caps(runs: list[Run]) -> Any:
-    """Accuracy under a cap of k; the lines without one are at the right."""
-    lines: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    capped = [run for run in runs if run.key("features.cap") and run.dataset == "mnist"]
-    names = {(r.learner, r.key("learner.rule") or r.key("learner.optimiser"), r.key("features.width")) for r in capped}
-    for run in runs:
-        name = run.learner, run.key("learner.rule") or run.key("learner.optimiser"), run.key("features.width")
-        if name in names and run.dataset == "mnist":
-            label = f"{name[0]}, {name[1]}, h = {name[2]:,}"
-            lines[label][run.key("features.cap") or name[2]].append(run.accuracy)
+    """Accuracy under a cap of k, for every learner that was tried with several; without a cap at the right."""
+    lines: dict[str, dict[int, list[float]]] = {}
+    rows = tables.caps(runs, {})
+    for row in rows:
+        pixels = "standardised pixels" if row["standardised"] == "yes" else "raw pixels"
+        width = int(row["h"].replace(",", ""))
+        points = {k.removeprefix("k = "): cell for k, cell in row.items() if k.startswith("k = ") and cell}
+        by_cap = {width if k == "none" else int(k): [float(cell.split()[0])] for k, cell in points.items()}
+        decay = ", decaying" if row["decay"] == "linear" else ""
+        lines[f"{row['learner']}, ε = {row['ε']}{decay}, {pixels}"] = by_cap
     return _against(lines, "k, hidden units that may fire", "test accuracy, %")
 
 

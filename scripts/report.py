@@ -26,6 +26,7 @@ TABLES = {
     "lifetimes": tables.lifetimes,
     "readings": tables.readings,
     "caps": tables.caps,
+    "cap_costs": tables.cap_costs,
     "evolution": tables.evolution,
 }
 

@@ -1,6 +1,6 @@
 """The paper's two tables and what else is compared, from finished runs; each function gives rows, none if no run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import mean
 from typing import Any
 
@@ -31,6 +31,10 @@ TABLE_2: list[Cell] = [  # model, h, experiment, the paper's accuracy in %
 ]
 PAPER = {experiment: value for _, _, experiment, value, _ in (*TABLE_1, *TABLE_2)}
 READING = ("learner.rule", "learner.presynaptic", "learner.epsilon_1", "learner.batch", "features.standardise")
+CAPPED = (
+    *("learner.rule", "learner.optimiser", "learner.epsilon_1", "learner.learning_rate", "learner.decay"),
+    *("features.standardise", "features.width", "trainer.max_steps"),
+)
 MANNER = ("learner.initial", "learner.decay", "learner.average")
 
 
@@ -121,7 +125,7 @@ def lifetimes(runs: list[Run], _: Experiments) -> list[Row]:
 
 def readings(runs: list[Run], _: Experiments) -> list[Row]:
     """Every reading of the dopamine rule that was tried on MNIST, at both of the paper's widths, best first."""
-    tried = [r for r in runs if r.learner == "dopamine" and r.dataset == "mnist" and not r.key("features.cap")]
+    tried = [r for r in runs if r.key("learner.path") == "dual" and r.dataset == "mnist" and not r.key("features.cap")]
     groups: dict[tuple[Any, ...], dict[Any, list[Run]]] = {}
     for run in tried:
         reading = tuple(run.key(name) for name in (*READING, *MANNER))
@@ -142,33 +146,31 @@ def readings(runs: list[Run], _: Experiments) -> list[Row]:
 
 
 def caps(runs: list[Run], _: Experiments) -> list[Row]:
-    """Accuracy and cost under a cap, at the largest width that was tried with one."""
-    capped = [r for r in runs if r.key("features.cap") and r.dataset == "mnist"]
-    width = max((r.key("features.width") for r in capped), default=None)
-    alike = {(r.learner, r.key("learner.rule") or r.key("learner.optimiser"), r.key("learner.path")) for r in capped}
+    """Test accuracy under a cap of k hidden units, a row for each learner that was tried with several k."""
+    dual = [r for r in runs if r.key("learner.path") != "primal"]
+    return _by_cap(dual, lambda found: spread((r.accuracy for r in found), 1))
+
+
+def cap_costs(runs: list[Run], _: Experiments) -> list[Row]:
+    """Milliseconds of an epoch under a cap, where weights are what is updated."""
+    touching = [r for r in runs if r.key("learner.path") != "dual"]
+    return _by_cap(touching, lambda found: spread((1000 * r.step_seconds for r in found), 0))
+
+
+def _by_cap(runs: list[Run], cell: Callable[[list[Run]], str]) -> list[Row]:
+    groups: dict[tuple[Any, ...], dict[Any, list[Run]]] = {}
+    for run in runs:
+        if run.dataset == "mnist" and run.key("features.width") is not None:
+            manner = tuple(run.key(name) for name in CAPPED)
+            groups.setdefault(manner, {}).setdefault(run.key("features.cap"), []).append(run)
+    groups = {manner: by_cap for manner, by_cap in groups.items() if len(by_cap) > 1}
+    every = sorted({k for by_cap in groups.values() for k in by_cap}, key=lambda k: k or float("inf"))
     rows = []
-    for learner, manner, path in sorted(alike, key=str):
-        members = [
-            r
-            for r in runs
-            if (r.learner, r.key("learner.rule") or r.key("learner.optimiser"), r.key("learner.path"))
-            == (learner, manner, path)
-            and r.key("features.width") == width
-            and r.dataset == "mnist"
-        ]
-        for cap in sorted({r.key("features.cap") for r in members}, key=lambda k: k or float("inf")):
-            found = [r for r in members if r.key("features.cap") == cap]
-            rows.append(
-                {
-                    "learner": f"{learner}, {manner}" + (f", {path}" if path else ""),
-                    "h": f"{width:,}",
-                    "k": f"{cap or 'none'}",
-                    "accuracy": spread((r.accuracy for r in found), 2),
-                    "seeds": seeds(found),
-                    "epochs": spread((r.summary["steps"] for r in found), 0),
-                    "ms an epoch": spread((1000 * r.step_seconds for r in found), 0),
-                }
-            )
+    for manner, by_cap in sorted(groups.items(), key=str):
+        rule, optimiser, epsilon, rate, decay, standardised, width, epochs = manner
+        row = {"learner": rule or optimiser, "h": f"{width:,}", "standardised": _plain(standardised)}
+        row |= {"ε": f"{epsilon or rate:g}", "decay": decay, "epochs": f"at most {epochs}"}
+        rows.append(row | {f"k = {k or 'none'}": cell(by_cap[k]) if k in by_cap else "" for k in every})
     return rows
 
 

@@ -84,14 +84,18 @@ def test_readings_stand_side_by_side_at_each_width(tmp_path: Path) -> None:
     assert (rows[0]["h = ∞"], rows[0]["averaged"], rows[0]["standardised"]) == ("93.0 (1)", "yes", "no")
 
 
-def test_caps_are_ordered_with_the_free_layer_last(tmp_path: Path) -> None:
+def test_caps_stand_side_by_side_with_the_free_layer_last(tmp_path: Path) -> None:
     for cap, accuracy in ((1024, 0.91), (64, 0.89)):
         finished(tmp_path / f"k{cap}", "dnn_kcap", f"features.cap={cap}", test_accuracy=accuracy)
+        finished(tmp_path / f"primal{cap}", "dnn_kcap", f"features.cap={cap}", "learner.path=primal")
     finished(tmp_path / "free", "dnn_h100k", test_accuracy=0.9)
     finished(tmp_path / "narrow", "dnn_h1000", test_accuracy=0.1)
-    rows = tables.caps(find_runs([tmp_path]), {})
-    assert [(row["k"], row["accuracy"]) for row in rows] == [("64", "89.00"), ("1024", "91.00"), ("none", "90.00")]
-    assert rows[0]["ms an epoch"] == "250"  # the median of 4, 2 and 5 steps a second
+    runs = find_runs([tmp_path])
+    (row,) = tables.caps(runs, {})
+    assert list(row.items())[-3:] == [("k = 64", "89.0"), ("k = 1024", "91.0"), ("k = none", "90.0")]
+    assert row["learner"] == "gated"
+    (costs,) = tables.cap_costs(runs, {})
+    assert list(costs.items())[-2:] == [("k = 64", "250"), ("k = 1024", "250")]  # the median of 4, 2, 5 steps a second
 
 
 def test_individuals_before_and_after(tmp_path: Path) -> None:
@@ -125,16 +129,17 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     done = train("-m", "experiment=nne_mnist10", *small, *quick, "learner.genes=50,100")
     assert done.returncode == 0, done.stderr
     finished(tmp_path / "outputs" / "dnn", "dnn_kcap")
+    finished(tmp_path / "outputs" / "free", "dnn_h100k")
     finished(tmp_path / "outputs" / "sgd", "sgd_mnist10", test_accuracy=0.889)
     readme = tmp_path / "README.md"
-    last = "after\n<!-- table table2 -->\nkept<!-- end -->"
+    last = "after\n<!-- table lifetimes -->\nkept<!-- end -->"
     readme.write_text(f"before\n<!-- table table1 -->\nold\n<!-- end -->\n{last}")
     done = reported("outputs", "--readme", "README.md", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "| nne_mnist10 | 100 | embedded |" in done.stdout
     written = {path.name for path in (tmp_path / "outputs" / "report").iterdir()}
-    figures = {"learning.png", "figure2.png", "figure3.png", "caps.png"}
-    assert written == {"table1.csv", "caps.csv", "evolution.csv"} | figures
+    figures = {"learning.png", "lifetime.png", "figure2.png", "figure3.png", "caps.png"}
+    assert written == {"table1.csv", "table2.csv", "readings.csv", "caps.csv", "evolution.csv"} | figures
     filled = readme.read_text()
     assert "old" not in filled
     assert "| SGD | 0 to 9 | 88.2 ± 0.75 | 88.90 |" in filled
