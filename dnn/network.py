@@ -74,13 +74,13 @@ class Dopamine:
         fired = self.synapses.census.firing.to(self.device)[order][:, None] / dopamine.shape[1]
         norms = self.synapses.norms()
         return {
+            "logits/largest": float(answers.abs().max()),
             "train/accuracy": float((answers.argmax(dim=1) == targets.argmax(dim=1)).double().mean()),
             "train/loss": float(cross_entropy(answers, targets)),
             "links/rewarded": float(((dopamine > 0) * fired).sum(dim=1).mean()),
             "links/punished": float(((dopamine < 0) * fired).sum(dim=1).mean()),
             "weights/shortest": float(norms.min()),
             "weights/longest": float(norms.max()),
-            "logits/largest": float(answers.abs().max()),
             "learning_rate": self.epsilon_1,
         }
 

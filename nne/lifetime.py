@@ -16,7 +16,7 @@ from nne.genome import draw
 from training import checkpoint
 from training.config import Config, from_dict
 from training.data import Dataset
-from training.device import Compute
+from training.device import Compute, free_memory
 from training.errors import require
 from training.gradient import GradientDescent
 from training.learner import Metrics
@@ -73,6 +73,13 @@ def newborn(own: LifetimeConfig, config: Config, data: Dataset) -> OutputLayer:
     network, classes, device = evolved.network, len(data.classes), data.train_images.device
     assert network is not None
     inputs = data.train_images.shape[1]
+    needed = 4 * own.individuals * network.hidden * (2 * inputs + 2 * len(data.train_labels))
+    free = free_memory(device)
+    require(
+        needed <= free,
+        f"learner.individuals={own.individuals} need {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; "
+        f"set it to at most {own.individuals * free // needed}",
+    )
     graph = sparse_topology(inputs, network.hidden, classes, network.edge_probability, evolved.seed)
     W = sparse_weight_matrix(graph.links, len(p), network.beta, evolved.seed)
     x = draw(p, config.seed, generation, range(own.individuals), stream="lifetime")

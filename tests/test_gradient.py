@@ -1,5 +1,6 @@
 """Gradient learners, against updates written out by hand, and individuals that evolve first and learn then."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,10 +208,24 @@ def test_a_wrong_beginning_is_one_line(train: Command, tmp_path: Path, override:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_weights_that_overflow_stop_the_run_with_a_checkpoint(train: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("experiment", "overrides"),
+    [
+        ("adam_features_h1000", ["learner.optimiser=sgd", "learner.learning_rate=1e38"]),
+        ("dnn_h1000", ["learner.rule=introduction", "learner.epsilon_1=1e38"]),
+    ],
+)
+def test_logits_that_overflow_stop_the_run_with_a_checkpoint(
+    train: Command, tmp_path: Path, experiment: str, overrides: list[str]
+) -> None:
     small = ["data=embedded", "data.per_class=20", "features.width=50", "trainer.max_steps=20", "run_dir=run"]
-    done = train("experiment=adam_features_h1000", *small, "learner.optimiser=sgd", "learner.learning_rate=1e38")
+    done = train(f"experiment={experiment}", *small, *overrides)
     assert done.returncode == 2
-    assert "is no longer finite at epoch 2; the last checkpoint is of epoch 0; go on with:" in done.stderr
+    found = re.fullmatch(
+        r"error: logits/largest is no longer finite at epoch (\d+); the last checkpoint is of epoch (\d+); "
+        r"go on with: python scripts/train\.py resume=run\n",
+        done.stderr,
+    )
+    assert found, done.stderr
     _, facts = checkpoint.load_latest(tmp_path / "run" / "checkpoints")
-    assert facts.step == 0
+    assert facts.step == int(found[2]) < int(found[1])

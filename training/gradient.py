@@ -91,9 +91,9 @@ class GradientDescent:
                 largest = torch.maximum(largest, logits.abs().max())
         self.steps += 1
         return {
+            "logits/largest": float(largest),
             "train/loss": float(loss) / images,
             "train/accuracy": float(right) / images,
-            "logits/largest": float(largest),
             "learning_rate": self.optimiser.param_groups[0]["lr"],
         }
 

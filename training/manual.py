@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from training.command_line import known_keys
+from training.config import Config, documented_keys
 
 PAGE = """\
 NAME
@@ -40,13 +40,17 @@ SEE ALSO
 def manual_page(configs: Path, learners: dict[str, Any]) -> str:
     """The text, from the experiment files' comments and the dataclasses' documentation."""
     experiments = "\n".join(
-        f"    {file.stem:<20} {_purpose(file)}" for file in sorted((configs / "experiment").glob("*.yaml"))
+        _wrapped(f"{file.stem:<22}  {_purpose(file)}", 4, 28)
+        for file in sorted((configs / "experiment").glob("*.yaml"))
     )
     groups = [folder for folder in sorted(configs.iterdir()) if folder.is_dir() and folder.name != "experiment"]
     choices = "\n".join(
         f"    {folder.name}={'|'.join(sorted(file.stem for file in folder.glob('*.yaml')))}" for folder in groups
     )
-    keys = "\n".join(_entry(name, default, doc) for name, (default, doc) in known_keys(learners).items())
+    keys = _entries(documented_keys(Config))
+    for name, schema in learners.items():
+        own = {key: entry for key, entry in documented_keys(schema, "learner.").items() if key != "learner.name"}
+        keys += f"\n\nKEYS OF learner={name}\n{_entries(own)}"
     return PAGE.format(experiments=experiments, choices=choices, keys=keys)
 
 
@@ -57,10 +61,14 @@ def _purpose(experiment: Path) -> str:
     return " ".join(line for line in comment if line)
 
 
+def _entries(keys: dict[str, tuple[Any, str]]) -> str:
+    return "\n".join(_entry(name, default, doc) for name, (default, doc) in keys.items())
+
+
 def _entry(name: str, default: Any, doc: str) -> str:
     shown = "null" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
-    return (
-        textwrap.fill(f"{name}={shown.replace(' ', '')}", 110, initial_indent="    ")
-        + "\n"
-        + textwrap.fill(doc, 110, initial_indent="        ", subsequent_indent="        ")
-    )
+    return f"    {name}={shown.replace(' ', '')}\n{_wrapped(doc, 8, 8)}"
+
+
+def _wrapped(text: str, first: int, rest: int) -> str:
+    return textwrap.fill(text, 110, initial_indent=" " * first, subsequent_indent=" " * rest)
