@@ -1,7 +1,6 @@
 """The figures of a report, from finished runs; each is drawn only if there are runs to draw it from."""
 
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -10,32 +9,54 @@ import tables
 from training.results import Run
 
 
-def draw(runs: list[Run], out: Path) -> list[str]:
+def draw(runs: list[Run], experiments: tables.Experiments, out: Path) -> list[str]:
     """Draw what can be drawn; the names of the files."""
-    figures: dict[str, Callable[[list[Run]], Any]] = {
-        "learning.png": lambda runs: learning([r for r in runs if r.learner == "evolution"], "test/individuals"),
-        "lifetime.png": lambda runs: learning([r for r in runs if r.experiment in LIFETIME], "test/accuracy"),
-        "figure2.png": figure_2,
-        "figure3.png": figure_3,
-        "caps.png": caps,
+    in_a_lifetime = {experiment for _, _, experiment, _, _ in tables.TABLE_2}
+    figures = {
+        "learning.png": evolution([r for r in runs if r.learner == "evolution"]),
+        "lifetime.png": lifetime([r for r in tables.as_written(runs, experiments) if r.experiment in in_a_lifetime]),
+        "figure2.png": figure_2(runs),
+        "figure3.png": figure_3(runs),
+        "caps.png": caps(runs),
     }
-    drawn = []
-    for name, make in figures.items():
-        if figure := make(runs):
-            figure.savefig(out / name)
-            drawn.append(name)
-    return drawn
+    drawn = {name: figure for name, figure in figures.items() if figure}
+    for name, figure in drawn.items():
+        figure.savefig(out / name)
+    return list(drawn)
 
 
-LIFETIME = {experiment for _, _, experiment, _, _ in tables.TABLE_2}
-
-
-def learning(runs: list[Run], headline: str) -> Any:
-    """Test accuracy against steps and seconds: a line a run, a colour an experiment and data set."""
+def evolution(runs: list[Run]) -> Any:
+    """Test accuracy of individuals against generations and seconds, with the paper's."""
     from training import figures
 
     if not runs:
         return None
+    figure, (by_step, by_second) = _learning(runs, "test/individuals")
+    known = (tables.PAPER.get(r.experiment.removesuffix("_paper")) for r in runs if r.dataset == "mnist")
+    for value in sorted({v for v in known if v}):
+        for axes in (by_step, by_second):
+            axes.axhline(value, color=figures.PAPER, linestyle="--", linewidth=0.8)
+        across = by_second.get_yaxis_transform()  # x as a share of the axes, y in %
+        by_second.text(1, value, f"paper, {value:g} %", transform=across, ha="right", va="bottom", fontsize=7)
+    by_step.set(xlabel="generations", ylabel="test accuracy of individuals, %", ylim=(0, 100))
+    by_second.set(xlabel="seconds", ylim=(0, 100))
+    return figure
+
+
+def lifetime(runs: list[Run]) -> Any:
+    """Test accuracy against epochs and seconds of those who learn on random features."""
+    if not runs:
+        return None
+    figure, (by_step, by_second) = _learning(runs, "test/accuracy")
+    by_step.set(xlabel="epochs", ylabel="test accuracy, %", xscale="log", ylim=(65, 95))
+    by_second.set(xlabel="seconds of learning, once the features are there", xscale="log", ylim=(65, 95))
+    return figure
+
+
+def _learning(runs: list[Run], headline: str) -> Any:
+    """Two axes: accuracy against steps and seconds, a line a run, a colour an experiment and data set."""
+    from training import figures
+
     figure, (by_step, by_second) = figures.pair()
     labels = sorted({(run.experiment, run.dataset) for run in runs})
     told = set()
@@ -47,22 +68,8 @@ def learning(runs: list[Run], headline: str) -> Any:
         style: dict[str, Any] = {"color": f"C{labels.index(label)}", "linewidth": 1.0, "label": name}
         by_step.plot(steps, accuracy, **style)
         by_second.plot(seconds, accuracy, **style)
-    known = (tables.PAPER.get(name.removesuffix("_paper")) for name, dataset in labels if dataset == "mnist")
-    for value in sorted({v for v in known if v}):
-        for axes in (by_step, by_second):
-            axes.axhline(value, color=figures.PAPER, linestyle="--", linewidth=0.8)
-        across = by_second.get_yaxis_transform()  # x as a share of the axes, y in %
-        by_second.text(1, value, f"paper, {value:g} %", transform=across, ha="right", va="bottom", fontsize=6)
-    evolving = headline == "test/individuals"
-    by_step.set(xlabel="generations" if evolving else "epochs", ylim=(0, 100))
-    by_step.set(ylabel="test accuracy of individuals, %" if evolving else "test accuracy, %")
-    by_second.set(xlabel="seconds", ylim=(0, 100))
-    if not evolving:
-        by_second.set(xscale="log")
-        by_step.set(xscale="log", ylim=(60, 100))
-        by_second.set(ylim=(60, 100))
     by_step.legend(fontsize=6, loc="lower right")
-    return figure
+    return figure, (by_step, by_second)
 
 
 def figure_2(runs: list[Run]) -> Any:

@@ -61,7 +61,7 @@ def report(folders: list[Path], out: Path, readme: Path | None) -> None:
     for name, rows in found.items():
         print(f"\n## {name}\n\n{markdown(rows)}")
         write_csv(rows, out / f"{name}.csv")
-    drawn = pictures.draw(runs, out)
+    drawn = pictures.draw(runs, known, out)
     files = [f"{name}.csv" for name in found] + drawn
     print(f"\nwritten to {out}: {', '.join(files)}")
     if readme:

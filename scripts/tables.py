@@ -1,7 +1,7 @@
 """The paper's two tables and what else is compared, from finished runs; each function gives rows, none if no run."""
 
 from collections.abc import Callable, Mapping
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from training.results import Row, Run, grouped, seeds, settings, spread
@@ -39,7 +39,7 @@ MANNER = ("learner.initial", "learner.decay", "learner.average")
 
 
 def table_1(runs: list[Run], experiments: Experiments) -> list[Row]:
-    """NNE, NNE + SignSGD and SGD on the digits 0 to 4 and 0 to 9."""
+    """NNE, NNE + SignSGD and SGD on the digits 0 to 4 and 0 to 9; steps and seconds are medians."""
     return _against_paper(TABLE_1, "digits", runs, experiments)
 
 
@@ -48,11 +48,16 @@ def table_2(runs: list[Run], experiments: Experiments) -> list[Row]:
     return _against_paper(TABLE_2, "h", runs, experiments)
 
 
+def as_written(runs: list[Run], experiments: Experiments) -> list[Run]:
+    """The runs on MNIST that have nothing otherwise than their experiment, but the seed."""
+    known = [r for r in runs if r.experiment in experiments and r.dataset == "mnist"]
+    return [r for r in known if not settings(r, experiments[r.experiment])]
+
+
 def _against_paper(cells: list[Cell], column: str, runs: list[Run], experiments: Experiments) -> list[Row]:
     rows = []
     for model, where, name, value, sd in cells:
-        tried = [r for r in runs if r.experiment == name and r.dataset == "mnist"]
-        found = [r for r in tried if not settings(r, experiments[name])]
+        found = [r for r in as_written(runs, experiments) if r.experiment == name]
         if found:
             ours = [run.accuracy for run in found]
             rows.append(
@@ -63,8 +68,8 @@ def _against_paper(cells: list[Cell], column: str, runs: list[Run], experiments:
                     "ours": spread(ours, 2),
                     "difference": f"{mean(ours) - value:+.2f}",
                     "seeds": seeds(found),
-                    "steps": spread((run.summary["steps"] for run in found), 0),
-                    "seconds": spread((run.summary["seconds"] for run in found), 0),
+                    "steps": f"{median(run.summary['steps'] for run in found):.0f}",
+                    "seconds": f"{median(run.summary['seconds'] for run in found):.0f}",
                     "experiment": f"`{name}`",
                 }
             )
@@ -75,7 +80,7 @@ def evolution(runs: list[Run], _: Experiments) -> list[Row]:
     """Every evolution, by the number of genes: what individuals and those who stand for them can do."""
     rows = []
     evolved = [r for r in runs if r.learner == "evolution"]
-    for (name, dataset, genes), found in grouped(evolved, "learner.genes").items():
+    for (name, dataset, device, genes), found in grouped(evolved, "learner.genes").items():
         paper = PAPER.get(name.removesuffix("_paper")) if dataset == "mnist" else None
         rows.append(
             {
@@ -90,7 +95,7 @@ def evolution(runs: list[Run], _: Experiments) -> list[Row]:
                 "generations": spread((r.summary["generations"] for r in found), 0),
                 "seconds": spread(r.summary["seconds"] for r in found),
                 "seconds to paper": seconds_to(paper, found),
-                "machine": "; ".join(sorted({r.summary["device"] for r in found})),
+                "machine": device,
             }
         )
     return rows
@@ -107,7 +112,7 @@ def seconds_to(accuracy: float | None, runs: list[Run]) -> str:
 def lifetimes(runs: list[Run], _: Experiments) -> list[Row]:
     """Individuals drawn from an evolved p, before and after they learnt: mean and sd over them and over seeds."""
     rows = []
-    for (name, dataset), found in grouped(r for r in runs if r.learner == "lifetime").items():
+    for (name, dataset, _machine), found in grouped(r for r in runs if r.learner == "lifetime").items():
         born, grown = ([100 * a for r in found for a in r.summary[when]["each"]] for when in ("at_birth", "grown"))
         better = sum(after > before for before, after in zip(born, grown, strict=True))
         rows.append(

@@ -222,8 +222,8 @@ def test_logits_that_overflow_stop_the_run_with_a_checkpoint(
     done = train(f"experiment={experiment}", *small, *overrides)
     assert done.returncode == 2
     found = re.fullmatch(
-        r"error: (?:logits/largest|train/loss) is no longer finite at epoch (\d+); the last checkpoint is of epoch (\d+); "
-        r"go on with: python scripts/train\.py resume=run\n",
+        r"error: (?:logits/largest|train/loss) is no longer finite at epoch (\d+); "
+        r"the last checkpoint is of epoch (\d+); go on with: python scripts/train\.py resume=run\n",
         done.stderr,
     )
     assert found, done.stderr

@@ -87,10 +87,10 @@ def settings(run: Run, experiment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def grouped(runs: Iterable[Run], *names: str) -> dict[tuple[Any, ...], list[Run]]:
-    """Runs by experiment, data set and the values of some keys; sorted."""
+    """Runs by experiment, data set, machine and the values of some keys; sorted."""
     groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
     for run in runs:
-        groups[run.experiment, run.dataset, *(run.key(name) for name in names)].append(run)
+        groups[run.experiment, run.dataset, run.summary["device"], *(run.key(name) for name in names)].append(run)
     return dict(sorted(groups.items(), key=lambda item: str(item[0])))
 
 
