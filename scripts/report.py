@@ -23,6 +23,7 @@ from training.run_folder import SUMMARY
 TABLES = {
     "table1": tables.table_1,
     "table2": tables.table_2,
+    "others": tables.others,
     "lifetimes": tables.lifetimes,
     "readings": tables.readings,
     "caps": tables.caps,

@@ -76,6 +76,29 @@ def _against_paper(cells: list[Cell], column: str, runs: list[Run], experiments:
     return rows
 
 
+def others(runs: list[Run], experiments: Experiments) -> list[Row]:
+    """Gradient learners on MNIST with something otherwise than their experiment, caps apart."""
+    tried = [r for r in runs if r.learner == "gradient" and r.experiment in experiments and r.dataset == "mnist"]
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in tried:
+        differing = settings(run, experiments[run.experiment])
+        if differing and not run.key("features.cap"):
+            words = " ".join(
+                f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+                for name, value in differing.items()
+            )
+            groups.setdefault((run.experiment, words), []).append(run)
+    return [
+        {
+            "experiment": f"`{name}`",
+            "otherwise": f"`{words}`",
+            "ours": spread((r.accuracy for r in found), 2),
+            "seeds": seeds(found),
+        }
+        for (name, words), found in sorted(groups.items())
+    ]
+
+
 def evolution(runs: list[Run], _: Experiments) -> list[Row]:
     """Every evolution, by the number of genes: what individuals and those who stand for them can do."""
     rows = []

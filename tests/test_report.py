@@ -48,6 +48,9 @@ def test_table_1_holds_runs_of_the_experiment_as_it_is_written_and_no_others(tmp
     finished(tmp_path / "shorter", "sgd_mnist10", "trainer.max_steps=3", test_accuracy=0.1)
     finished(tmp_path / "other digits", "sgd_mnist10", dataset="embedded", test_accuracy=0.1)
     finished(tmp_path / "nne", "nne_mnist5", **evolved(0.95))
+    other, shorter = tables.others(find_runs([tmp_path]), report.experiments())
+    assert (other["otherwise"], other["ours"]) == ("`learner.learning_rate=0.5`", "10.00")
+    assert shorter["otherwise"] == "`trainer.max_steps=3`"
     rows = tables.table_1(find_runs([tmp_path]), report.experiments())
     assert [(row["model"], row["digits"]) for row in rows] == [("NNE", "0 to 4"), ("SGD", "0 to 9")]
     assert rows[0] | {"ours": "95.00", "difference": "+2.90", "paper": "92.1", "seeds": "0"} == rows[0]
