@@ -185,7 +185,7 @@ def dnn(dataset: data.Dataset, compute: Compute, repeats: int) -> list[dict[str,
     return [*rows, whole]
 
 
-BENCHMARKS = {"population": population, "dnn": dnn}
+BENCHMARKS = {"population": (population, PAPER), "dnn": (dnn, DOPAMINE)}
 
 
 def main() -> None:
@@ -198,10 +198,11 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument("--data", default="auto", choices=["auto", "mnist", "embedded"])
     arguments = parser.parse_args()
-    compute = choose(arguments.device, arguments.dtype)
+    benchmark, config = BENCHMARKS[arguments.what]
+    compute = choose(arguments.device, replace(config, dtype=arguments.dtype).precision)
     dataset = data.load(DataConfig(source=arguments.data), seed=0).to(compute.device)
     console.print(f"{platform.machine()}, {compute.description}; data: {dataset.name}")
-    rows = BENCHMARKS[arguments.what](dataset, compute, arguments.repeats)
+    rows = benchmark(dataset, compute, arguments.repeats)
     if arguments.json:
         about = {
             "device": compute.description,
