@@ -68,7 +68,8 @@ def _learning(runs: list[Run], headline: str) -> Any:
         style: dict[str, Any] = {"color": f"C{labels.index(label)}", "linewidth": 1.0, "label": name}
         by_step.plot(steps, accuracy, **style)
         by_second.plot(seconds, accuracy, **style)
-    by_step.legend(fontsize=6, loc="lower right")
+    lines, names = by_step.get_legend_handles_labels()
+    figure.legend(lines, names, fontsize=7, loc="outside lower center", ncols=min(len(labels), 4), frameon=False)
     return figure, (by_step, by_second)
 
 
@@ -101,29 +102,28 @@ def caps(runs: list[Run]) -> Any:
     lines: dict[str, dict[int, list[float]]] = {}
     rows = tables.caps(runs, {})
     for row in rows:
-        pixels = "standardised pixels" if row["standardised"] == "yes" else "raw pixels"
         width = int(row["h"].replace(",", ""))
         points = {k.removeprefix("k = "): cell for k, cell in row.items() if k.startswith("k = ") and cell}
         by_cap = {width if k == "none" else int(k): [float(cell.split()[0])] for k, cell in points.items()}
         decay = ", decaying" if row["decay"] == "linear" else ""
-        lines[f"{row['learner']}, ε = {row['ε']}{decay}, {pixels}"] = by_cap
-    return _against(lines, "k, hidden units that may fire", "test accuracy, %")
+        lines[f"{row['learner'].strip('`')}, ε = {row['ε']}{decay}, {row['pixels']} pixels"] = by_cap
+    return _against(lines, "k, hidden units that may fire", "test accuracy, %", least=70)
 
 
-def _against(lines: dict[str, dict[int, list[float]]], x: str, y: str) -> Any:
-    """Mean and sd of some values against a number, on a logarithmic axis; a line for each label."""
+def _against(lines: dict[str, dict[int, list[float]]], x: str, y: str, least: float | None = None) -> Any:
+    """Mean and sd of some values against a number, on a logarithmic axis; a line for each label, cut off below."""
     from training import figures
 
     if not lines:
         return None
-    figure, axes = figures.new()
+    figure, axes = figures.new(width=7.2)
     for label, by_number in sorted(lines.items()):
         numbers = sorted(by_number)
         error = [stdev(by_number[n]) if len(by_number[n]) > 1 else 0.0 for n in numbers]
         axes.errorbar(numbers, [mean(by_number[n]) for n in numbers], error, marker="o", markersize=4, label=label)
-    axes.set(xscale="log", xlabel=x, ylabel=y)
+    axes.set(xscale="log", xlabel=x, ylabel=y, ylim=(least, None))
     axes.set_xticks(sorted({n for by_number in lines.values() for n in by_number}))
     axes.get_xaxis().set_major_formatter(lambda n, _: f"{n:g}")
     axes.minorticks_off()
-    axes.legend(fontsize=7)
+    figure.legend(fontsize=7, loc="outside right upper", frameon=False)
     return figure

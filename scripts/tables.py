@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from statistics import mean, median
 from typing import Any
 
-from training.results import Row, Run, grouped, seeds, settings, spread
+from training.results import Row, Run, flat, grouped, seeds, settings, spread
 
 Experiments = Mapping[str, Mapping[str, Any]]
 """The configuration of every experiment, as its file has it."""
@@ -29,13 +29,16 @@ TABLE_2: list[Cell] = [  # model, h, experiment, the paper's accuracy in %
     ("DNN, reward prediction", "1,000", "dnn_reward_h1000", 84.84, None),
     ("DNN, reward prediction", "100,000", "dnn_reward_h100k", 90.76, None),
 ]
+CAPPED = ("features.cap", "learner.path", "data.source", "data.root", "data.download")
 PAPER = {experiment: value for _, _, experiment, value, _ in (*TABLE_1, *TABLE_2)}
-READING = ("learner.rule", "learner.presynaptic", "learner.epsilon_1", "learner.batch", "features.standardise")
-CAPPED = (
-    *("learner.rule", "learner.optimiser", "learner.epsilon_1", "learner.learning_rate", "learner.decay"),
-    *("features.standardise", "features.width", "trainer.max_steps"),
-)
-MANNER = ("learner.initial", "learner.decay", "learner.average")
+OTHERWISE: dict[str, Callable[[Any], str]] = {  # what a reading of the rule may have besides, in words; "" as usual
+    "learner.presynaptic": lambda value: "1[h > 0] for h" if value == "binary" else "",
+    "learner.batch": lambda value: "" if value == 1 else f"batch {value}",
+    "features.standardise": lambda value: "" if value else "raw pixels",
+    "learner.initial": lambda value: "W = 0 at first" if value == "zero" else "",
+    "learner.decay": lambda value: "" if value == "none" else "ε1 falling to 0",
+    "learner.average": lambda value: "averaged weights" if value else "",
+}
 
 
 def table_1(runs: list[Run], experiments: Experiments) -> list[Row]:
@@ -151,13 +154,15 @@ def lifetimes(runs: list[Run], _: Experiments) -> list[Row]:
     return rows
 
 
-def readings(runs: list[Run], _: Experiments) -> list[Row]:
-    """Every reading of the dopamine rule that was tried on MNIST, at both of the paper's widths, best first."""
-    tried = [r for r in runs if r.key("learner.path") == "dual" and r.dataset == "mnist" and not r.key("features.cap")]
-    groups: dict[tuple[Any, ...], dict[Any, list[Run]]] = {}
-    for run in tried:
-        reading = tuple(run.key(name) for name in (*READING, *MANNER))
-        groups.setdefault(reading, {}).setdefault(run.key("features.width"), []).append(run)
+def readings(runs: list[Run], experiments: Experiments) -> list[Row]:
+    """Every reading of the dopamine rule that was tried on MNIST for its experiment's epochs, best first."""
+    groups: dict[tuple[str, ...], dict[Any, list[Run]]] = {}
+    for run in runs:
+        usual = run.learner == "dopamine" and run.dataset == "mnist" and run.key("learner.path") == "dual"
+        if usual and not run.key("features.cap") and "trainer.max_steps" not in _settings(run, experiments):
+            words = (in_words(run.key(name)) for name, in_words in OTHERWISE.items())
+            reading = run.key("learner.rule"), f"{run.key('learner.epsilon_1'):g}", ", ".join(filter(None, words))
+            groups.setdefault(reading, {}).setdefault(run.key("features.width"), []).append(run)
 
     def at(found: dict[Any, list[Run]], width: Any) -> str:
         return f"{spread(r.accuracy for r in found[width])} ({len(found[width])})" if width in found else ""
@@ -165,11 +170,16 @@ def readings(runs: list[Run], _: Experiments) -> list[Row]:
     def score(found: dict[Any, list[Run]]) -> float:
         return max(mean(r.accuracy for r in members) for members in found.values())
 
-    names = ["rule", "presynaptic", "ε1", "batch", "standardised", "initial", "decay", "averaged"]
     return [
-        dict(zip(names, map(_plain, reading), strict=True))
-        | {"h = 1,000": at(found, 1000), "h = 100,000": at(found, 100_000), "h = ∞": at(found, "inf")}
-        for reading, found in sorted(groups.items(), key=lambda item: -score(item[1]))
+        {
+            "rule": f"`{rule}`",
+            "ε1": epsilon,
+            "otherwise": otherwise,
+            f"h = 1,000 (paper: {PAPER['dnn_h1000']})": at(found, 1000),
+            f"h = 100,000 (paper: {PAPER['dnn_h100k']})": at(found, 100_000),
+            "h = ∞": at(found, "inf"),
+        }
+        for (rule, epsilon, otherwise), found in sorted(groups.items(), key=lambda item: -score(item[1]))
     ]
 
 
@@ -186,21 +196,29 @@ def cap_costs(runs: list[Run], _: Experiments) -> list[Row]:
 
 
 def _by_cap(runs: list[Run], cell: Callable[[list[Run]], str]) -> list[Row]:
-    groups: dict[tuple[Any, ...], dict[Any, list[Run]]] = {}
+    groups: dict[str, dict[int | None, list[Run]]] = {}
     for run in runs:
         if run.dataset == "mnist" and run.key("features.width") is not None:
-            manner = tuple(run.key(name) for name in CAPPED)
-            groups.setdefault(manner, {}).setdefault(run.key("features.cap"), []).append(run)
-    groups = {manner: by_cap for manner, by_cap in groups.items() if len(by_cap) > 1}
-    every = sorted({k for by_cap in groups.values() for k in by_cap}, key=lambda k: k or float("inf"))
+            parts = {name: run.summary["config"][name] for name in ("data", "features", "learner")}
+            every = {**flat(parts), "trainer.max_steps": run.key("trainer.max_steps")}
+            same = {name: value for name, value in every.items() if name not in CAPPED}
+            groups.setdefault(f"{same}", {}).setdefault(run.key("features.cap"), []).append(run)
+    tried = [by_cap for _, by_cap in sorted(groups.items()) if len(by_cap) > 1]
+    caps = sorted({k for by_cap in tried for k in by_cap}, key=lambda k: k or float("inf"))
     rows = []
-    for manner, by_cap in sorted(groups.items(), key=str):
-        rule, optimiser, epsilon, rate, decay, standardised, width, epochs = manner
-        row = {"learner": rule or optimiser, "h": f"{width:,}", "standardised": _plain(standardised)}
-        row |= {"ε": f"{epsilon or rate:g}", "decay": decay, "epochs": f"at most {epochs}"}
-        rows.append(row | {f"k = {k or 'none'}": cell(by_cap[k]) if k in by_cap else "" for k in every})
-    return rows
+    for by_cap in tried:
+        run = next(iter(by_cap.values()))[0]
+        row = {
+            "learner": f"`{run.key('learner.rule') or run.key('learner.optimiser')}`",
+            "ε": f"{run.key('learner.epsilon_1') or run.key('learner.learning_rate'):g}",
+            "decay": run.key("learner.decay"),
+            "pixels": "standardised" if run.key("features.standardise") else "raw",
+            "h": f"{run.key('features.width'):,}",
+            "epochs": f"at most {run.key('trainer.max_steps')}",
+        }
+        rows.append(row | {f"k = {k or 'none'}": cell(by_cap[k]) if k in by_cap else "" for k in caps})
+    return sorted(rows, key=lambda row: (row["learner"], row["pixels"], row["ε"], row["decay"]))
 
 
-def _plain(value: Any) -> str:
-    return {True: "yes", False: "no"}.get(value, "") if isinstance(value, bool) else f"{value}"
+def _settings(run: Run, experiments: Experiments) -> dict[str, Any]:
+    return settings(run, experiments[run.experiment]) if run.experiment in experiments else {}

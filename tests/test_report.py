@@ -72,6 +72,7 @@ def test_settings_are_what_differs_from_the_experiment(tmp_path: Path) -> None:
 
 
 def test_readings_stand_side_by_side_at_each_width(tmp_path: Path) -> None:
+    otherwise = ["learner.presynaptic=binary", "learner.batch=50", "learner.initial=zero", "learner.decay=linear"]
     for name, overrides, accuracy in (
         ("a", ["dnn_h1000"], 0.85),
         ("b", ["dnn_h1000", "seed=1"], 0.83),
@@ -79,12 +80,18 @@ def test_readings_stand_side_by_side_at_each_width(tmp_path: Path) -> None:
         ("d", ["dnn_h1000", "learner.rule=literal"], 0.002),
         ("e", ["dnn_infinite"], 0.93),
         ("f", ["dnn_kcap"], 0.99),
+        ("g", ["dnn_h1000", "trainer.max_steps=3"], 0.99),
+        ("h", ["dnn_h1000", "learner.path=primal"], 0.99),
+        ("i", ["dnn_h1000", *otherwise], 0.5),
     ):
         finished(tmp_path / name, *overrides, test_accuracy=accuracy)
-    rows = tables.readings(find_runs([tmp_path]), {})
-    assert [row["rule"] for row in rows] == ["reward_prediction_drawn", "gated", "literal"]
-    assert (rows[1]["h = 1,000"], rows[1]["h = 100,000"], rows[1]["h = ∞"]) == ("84.0 ± 1.4 (2)", "90.0 (1)", "")
-    assert (rows[0]["h = ∞"], rows[0]["averaged"], rows[0]["standardised"]) == ("93.0 (1)", "yes", "no")
+    rows = tables.readings(find_runs([tmp_path]), report.experiments())
+    assert [list(row.values()) for row in rows] == [
+        ["`reward_prediction_drawn`", "30000", "raw pixels, averaged weights", "", "", "93.0 (1)"],
+        ["`gated`", "1", "", "84.0 ± 1.4 (2)", "90.0 (1)", ""],
+        ["`gated`", "1", "1[h > 0] for h, batch 50, W = 0 at first, ε1 falling to 0", "50.0 (1)", "", ""],
+        ["`literal`", "1", "", "0.2 (1)", "", ""],
+    ]
 
 
 def test_caps_stand_side_by_side_with_the_free_layer_last(tmp_path: Path) -> None:
@@ -93,10 +100,11 @@ def test_caps_stand_side_by_side_with_the_free_layer_last(tmp_path: Path) -> Non
         finished(tmp_path / f"primal{cap}", "dnn_kcap", f"features.cap={cap}", "learner.path=primal")
     finished(tmp_path / "free", "dnn_h100k", test_accuracy=0.9)
     finished(tmp_path / "narrow", "dnn_h1000", test_accuracy=0.1)
+    finished(tmp_path / "free otherwise", "dnn_h100k", "learner.initial=zero", test_accuracy=0.1)
     runs = find_runs([tmp_path])
     (row,) = tables.caps(runs, {})
     assert list(row.items())[-3:] == [("k = 64", "89.0"), ("k = 1024", "91.0"), ("k = none", "90.0")]
-    assert row["learner"] == "gated"
+    assert row["learner"] == "`gated`"
     (costs,) = tables.cap_costs(runs, {})
     assert list(costs.items())[-2:] == [("k = 64", "250"), ("k = 1024", "250")]  # the median of 4, 2, 5 steps a second
 
