@@ -20,6 +20,7 @@ from training.device import Compute
 
 settings.register_profile("project", deadline=None)  # machines are shared and slow at times
 settings.load_profile("project")
+torch.set_num_threads(1)  # tests run side by side, a process a core
 
 REPOSITORY = Path(__file__).parent.parent
 TRAIN = [sys.executable, str(REPOSITORY / "scripts" / "train.py")]
@@ -78,8 +79,8 @@ def train(tmp_path: Path) -> Command:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a test's subprocess: two threads, no data set but the embedded one."""
-    return {**os.environ, "NNE_DATA": "/nonexistent", "OMP_NUM_THREADS": "2", "COLUMNS": "200"}
+    """The environment of a test's subprocess: one thread, no data set but the embedded one."""
+    return {**os.environ, "NNE_DATA": "/nonexistent", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
 def summary(folder: Path) -> dict[str, Any]:
