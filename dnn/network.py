@@ -28,6 +28,7 @@ class Dopamine:
 
     step_name = "epoch"
     headline = "test/accuracy"
+    result = "test_accuracy"
     charts: ClassVar[dict[str, list[str]]] = {
         "accuracy": ["test/accuracy", "train/accuracy"],
         "share of links that an image changes": ["links/rewarded", "links/punished"],

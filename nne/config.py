@@ -45,7 +45,7 @@ class EvolutionConfig:
     def check(self, config: Config) -> None:
         """What must hold between this learner and the rest of the configuration."""
         config.trains("network")
-        images = len(config.data.classes) * config.data.per_class
+        images = len(config.images.classes) * config.images.per_class
         require(
             self.batch is None or self.batch <= images,
             f"learner.batch must be at most {images} (data.per_class x classes), got {self.batch}",
@@ -79,3 +79,33 @@ class LifetimeConfig(GradientConfig):
         """What must hold between this learner and the rest of the configuration."""
         config.trains("network")
         config.decays(self.decay)
+
+
+@dataclass
+class LinearConfig:
+    """Evolution towards a linear target (Sec. 2.1)."""
+
+    precision: ClassVar[str] = "float32"
+
+    name: str = key("linear", "which learner this is")
+    inputs: int = key(50, "m, the dimension of the inputs")
+    genes: int = key(1000, "n, the number of genes")
+    nonzeros: int = key(5, "d, how many of its m weights a gene touches on average")
+    epsilon: float | None = key(
+        None, "strength of selection in eq. (3); null: the strongest that Theorem 1 allows, anew in each generation"
+    )
+    population: int | None = key(None, "N, individuals in a generation; null: infinitely many, in closed form")
+    stop_at_cosine: float | None = key(None, "stop once W p and the target are this close")
+
+    def __post_init__(self) -> None:
+        at_least("learner.inputs", self.inputs, 2)
+        at_least("learner.genes", self.genes, 1)
+        right = 1 <= self.nonzeros <= self.inputs
+        require(right, f"learner.nonzeros must be from 1 to learner.inputs={self.inputs}, got {self.nonzeros}")
+        within("learner.epsilon", 1.0 if self.epsilon is None else self.epsilon, 0, float("inf"))
+        at_least("learner.population", self.population, 2)
+        within("learner.stop_at_cosine", 1.0 if self.stop_at_cosine is None else self.stop_at_cosine, 0, 1)
+
+    def check(self, config: Config) -> None:
+        """What must hold between this learner and the rest of the configuration."""
+        config.trains()

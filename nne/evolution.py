@@ -30,6 +30,7 @@ class Evolution:
 
     step_name = "generation"
     headline = "test/individuals"
+    result = "test_accuracy"
     charts: ClassVar[dict[str, list[str]]] = {
         "accuracy on the test set": ["test/individuals", "test/modal", "test/mean_weights", "test/vote"],
         "genetic variation": ["population/heterozygosity", "population/fixed"],

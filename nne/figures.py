@@ -47,3 +47,14 @@ def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation:
     axes.set_axis_off()
     axes.set_title(f"Receptive fields of W p after {generation} generations: red for, blue against", fontsize=9)
     return figure
+
+
+def against_target(w: Tensor, a: Tensor, generation: int) -> Figure:
+    """The weights ``W p`` and the target's ``a``, input by input."""
+    figure, axes = figures.new(3.6, 3.4)
+    limit = 1.05 * float(torch.cat([w, a]).abs().max())
+    axes.plot([-limit, limit], [-limit, limit], color="#999999", linewidth=0.8)
+    axes.scatter(a.cpu().numpy(), w.cpu().numpy(), s=10)
+    axes.set(xlabel="target a", ylabel="W p", xlim=(-limit, limit), ylim=(-limit, limit))
+    axes.set_title(f"After {generation} generations", fontsize=9)
+    return figure

@@ -107,7 +107,7 @@ def evolved_frequencies(folder: Path, config: Config, data: Dataset) -> tuple[Te
     require(name == "evolution", f"{where} must be a run of learner=evolution, is of {name}")
     evolved = from_dict(facts.config, {"evolution": EvolutionConfig})
     for what, then, now in (
-        ("data.classes", evolved.data.classes, config.data.classes),
+        ("data.classes", evolved.images.classes, config.images.classes),
         ("network", evolved.network, config.network),
         ("the data set", facts.dataset, data.name),
     ):

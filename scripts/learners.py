@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnn.config import DopamineConfig
-from nne.config import EvolutionConfig, LifetimeConfig
+from nne.config import EvolutionConfig, LifetimeConfig, LinearConfig
 from training.config import Config, GradientConfig
 
 if TYPE_CHECKING:  # these import torch, which takes seconds that a misspelt key should not cost
@@ -16,6 +16,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 LEARNERS: dict[str, Any] = {
     "evolution": EvolutionConfig,
     "lifetime": LifetimeConfig,
+    "linear": LinearConfig,
     "dopamine": DopamineConfig,
     "gradient": GradientConfig,
 }
@@ -33,6 +34,10 @@ def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
         from nne.lifetime import Lifetime
 
         return Lifetime(config, data, compute)
+    if config.learner.name == "linear":
+        from nne.linear_evolution import LinearEvolution
+
+        return LinearEvolution(config, data, compute)
     from nne.evolution import Evolution
 
     return Evolution(config, data, compute)

@@ -24,8 +24,8 @@ failed: list[str] = []
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS.resolve()), config_name="train")
-def train(composed: DictConfig) -> float | None:
-    """One job; returns the headline accuracy, for a sweeper. In a sweep, an error ends this job only."""
+def train(composed: DictConfig) -> None:
+    """One job. In a sweep, an error ends this job only."""
     from training.progress import log_to_console
     from training.session import run
 
@@ -39,14 +39,12 @@ def train(composed: DictConfig) -> float | None:
     try:
         asked = Job(settings.runtime.choices["experiment"], typed(composed), overrides)
         folder = Path(settings.runtime.output_dir) if in_sweep else None
-        summary = run(with_evolution(asked, folder), folder, LEARNERS, build)
+        run(with_evolution(asked, folder), folder, LEARNERS, build)
     except UserError as error:
         if not in_sweep:  # Hydra would print a traceback
             raise SystemExit(report(error)) from error
         log.error("job %s failed: %s", done[-1], error)
         failed.append(done[-1])
-        return None
-    return float(summary["test_accuracy"])
 
 
 def with_evolution(job: Job, sweep_folder: Path | None) -> Job:

@@ -128,6 +128,9 @@ def _job(overrides: list[str]) -> Job:
         experiment = composed.hydra.runtime.choices.experiment
         OmegaConf.set_struct(composed, False)
         del composed["hydra"]
+        for part in CHOICE:
+            kept = f"{part}=none" in overrides and composed[part] is not None
+            require(not kept, f"{part}=none: experiment={experiment} sets keys of {part}, so it cannot go without")
         return Job(experiment, typed(composed), overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_cause(error)) from error

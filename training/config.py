@@ -4,7 +4,7 @@ Hydra composes ``configs/`` against these dataclasses; ``typed`` turns the resul
 ``scripts/`` nobody sees anything else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING as MISSING_DEFAULT
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, get_args
@@ -16,7 +16,7 @@ from training.errors import UserError, at_least, one_of, require, within
 SOURCES = ["auto", "mnist", "embedded", "fashion_mnist", "kmnist"]
 OPTIMISERS = ["sgd", "adam", "signsgd"]
 DECAYS = ["none", "linear"]
-CHOICE = {"network": "sparse", "features": "random"}
+CHOICE = {"data": "auto", "network": "sparse", "features": "random"}
 
 
 def key(default: Any, doc: str) -> Any:
@@ -129,7 +129,7 @@ class Config:
     dtype: str = key("auto", "float32, bfloat16 or auto (evolution: bfloat16 where the hardware has it; else float32)")
     run_dir: str | None = key(None, "the run's folder; default: outputs/<experiment>/<date_time>")
     resume: str | None = key(None, "a run's folder to go on with, or auto: the latest unfinished one, if any")
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataConfig | None = field(default_factory=DataConfig)
     network: NetworkConfig | None = None
     features: FeaturesConfig | None = None
     learner: Any = MISSING
@@ -156,19 +156,38 @@ class Config:
         own = self.features.seed if self.features else None
         return self.seed if own is None else own
 
+    @property
+    def images(self) -> DataConfig:
+        """Which images are learnt; raises where there are none."""
+        if self.data is None:
+            raise UserError(f"learner={self.learner.name} learns images; choose data={CHOICE['data']}")
+        return self.data
+
     def trains(self, *parts: str) -> None:
-        """Raise unless exactly one of ``parts`` is configured, and nothing that this learner would not use."""
-        given = [part for part in ("network", "features") if getattr(self, part) is not None]
-        right = f"needs {' or '.join(parts)} alone; choose {' or '.join(f'{p}={CHOICE[p]}' for p in parts)}"
-        others = ", ".join(f"{p}=none" for p in ("network", "features") if p not in parts or len(parts) > 1)
-        found = " and ".join(given) or "neither"
+        """Raise unless exactly one of ``parts`` is configured, and nothing that this learner would not use.
+
+        Without ``parts``, the learner has a network and a task of its own.
+        """
         name = self.learner.name
+        used = ("network", "features") if parts else ("data", "network", "features")
+        given = [part for part in used if getattr(self, part) is not None]
+        found = " and ".join(given) or "neither"
+        if not parts:
+            require(not given, f"learner={name} has its own task and network; choose {', '.join(_without(given))}")
+            return
+        assert self.images
+        right = f"needs {' or '.join(parts)} alone; choose {' or '.join(f'{p}={CHOICE[p]}' for p in parts)}"
+        others = ", ".join(_without(p for p in used if p not in parts or len(parts) > 1))
         require(len(given) == 1 and given[0] in parts, f"learner={name} {right} (and {others}), got {found}")
 
     def decays(self, decay: str) -> None:
         """Raise if a rate should fall until an end that is not given."""
         bounded = decay == "none" or self.trainer.max_steps is not None
         require(bounded, "learner.decay=linear ends at trainer.max_steps: set trainer.max_steps=N")
+
+
+def _without(parts: Iterable[str]) -> list[str]:
+    return [f"{part}=none" for part in parts]
 
 
 GROUPS: dict[str, Any] = {

@@ -60,12 +60,19 @@ class Dataset:
         return replace(self, **moved)
 
 
-def load(config: DataConfig, seed: int) -> Dataset:
-    """The data set of a run: ``per_class`` training images a class, drawn with the seed, and the whole test set.
+NOTHING = Dataset("none", "a task without images", (), *(torch.zeros(0) for _ in range(4)))
+
+
+def load(config: DataConfig | None, seed: int) -> Dataset:
+    """The data set of a run, if it has one.
+
+    That is ``per_class`` training images a class, drawn with the seed, and the whole test set.
 
     Raises:
         UserError: files that are missing, truncated or altered, or fewer images than asked for.
     """
+    if config is None:
+        return NOTHING
     name, note, train, test = _source(config)
     generate = generator(seed, "training images")
     chosen = []

@@ -43,6 +43,7 @@ class GradientDescent:
 
     step_name = "epoch"
     headline = "test/accuracy"
+    result = "test_accuracy"
     charts: ClassVar[dict[str, list[str]]] = {
         "accuracy": ["test/accuracy", "train/accuracy"],
         "loss": ["train/loss"],

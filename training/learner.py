@@ -19,6 +19,8 @@ class Learner(Protocol):
     """What one step is called: ``generation``, ``epoch``."""
     headline: str
     """The metric of ``evaluate`` that a progress bar shows."""
+    result: str
+    """The figure of ``summary`` that a run is judged by."""
     charts: ClassVar[dict[str, list[str]]]
     """Metrics that belong on one chart, by the chart's title: what a dashboard opens on."""
 
@@ -26,10 +28,10 @@ class Learner(Protocol):
         """Learn for one step; what there is to log about it."""
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
-        """Quick accuracies on ``images: [B, 784]``, ``labels: [B]``, as ``test/...`` fractions."""
+        """Quick figures on ``images: [B, 784]``, ``labels: [B]``; accuracies as ``test/...`` fractions."""
 
     def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
-        """The final figures, ``test_accuracy`` among them, as they go into ``summary.json``."""
+        """The final figures, ``result`` among them, as they go into ``summary.json``."""
 
     def reason_to_stop(self) -> str | None:
         """Why there is nothing left to learn, if so."""
@@ -50,3 +52,8 @@ class Learner(Protocol):
 def is_milestone(step: int) -> bool:
     """1, 3, 10, 30, 100, 300 ...: when pictures are taken."""
     return str(step).rstrip("0") in ("1", "3")
+
+
+def shown(name: str, value: float) -> str:
+    """A figure as people read it: an accuracy in %, anything else as a number."""
+    return f"{value:.2%}" if name.startswith("test") else f"{value:.4f}"

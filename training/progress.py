@@ -11,7 +11,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import track as rich_track
 
-from training.learner import Metrics
+from training.learner import Metrics, shown
 
 log = logging.getLogger(__name__)
 console = Console()
@@ -30,7 +30,7 @@ def log_to_console() -> None:
 
 
 class ProgressBar:
-    """Steps done, steps a second, time left, and the headline accuracy as it was last measured."""
+    """Steps done, steps a second, time left, and the headline as it was last measured."""
 
     def __init__(self, step_name: str, headline: str, done: int, total: int | None) -> None:
         self.step_name, self.headline, self.total = step_name, headline, total
@@ -42,11 +42,11 @@ class ProgressBar:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[accuracy]}"),
+            TextColumn("{task.fields[headline]}"),
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=total, completed=done, rate="", accuracy="")
+        self._task = self._bar.add_task("", total=total, completed=done, rate="", headline="")
 
     def __enter__(self) -> "ProgressBar":
         self._bar.start()
@@ -61,13 +61,13 @@ class ProgressBar:
         fields: dict[str, Any] = {"rate": rate}
         if self.headline in metrics:
             name = self.headline.removeprefix("test/")
-            fields["accuracy"] = f"{name} {metrics[self.headline]:.2%}"
+            fields["headline"] = f"{name} {shown(self.headline, metrics[self.headline])}"
             if not console.is_terminal:
                 others = [k for k in metrics if k.startswith("test/") and k != self.headline and not k.endswith("_sd")]
-                rest = ", ".join(f"{k.removeprefix('test/')} {metrics[k]:.2%}" for k in others)
+                found = [fields["headline"], *(f"{k.removeprefix('test/')} {metrics[k]:.2%}" for k in others)]
                 of = f"/{self.total}" if self.total else ""
                 seconds = f"{metrics['speed/seconds']:.0f} s, {rate}"
-                log.info("%s %d%s: %s, %s (%s)", self.step_name, step, of, fields["accuracy"], rest, seconds)
+                log.info("%s %d%s: %s (%s)", self.step_name, step, of, ", ".join(found), seconds)
         self._bar.update(self._task, completed=step, **fields)
 
 

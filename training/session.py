@@ -12,7 +12,7 @@ from training.config import Config, from_dict, to_dict
 from training.data import Dataset
 from training.device import Compute
 from training.errors import require
-from training.learner import Learner, State
+from training.learner import Learner, State, shown
 from training.run_folder import SUMMARY, RunFolder, latest_unfinished, new_path
 from training.trainer import Interrupted, Trainer
 
@@ -47,7 +47,8 @@ def run(
     """
     saved = _saved(job, sweep_folder)
     config = _continued(job, saved.facts, learners) if saved else job.config
-    folder = saved.folder if saved else sweep_folder or Path(config.run_dir or new_path(job.experiment))
+    experiment = saved.facts.experiment if saved else job.experiment
+    folder = saved.folder if saved else sweep_folder or Path(config.run_dir or new_path(experiment))
 
     compute = device.choose(config.device, config.precision)
     dataset = data.load(config.data, config.seed).to(compute.device)
@@ -63,9 +64,9 @@ def run(
         if saved and finished and finished["steps"] == saved.facts.step and _nothing_left(config, saved.facts, learner):
             log.info("%s is finished already (%s)", folder, finished["stopped_because"])
             return finished
-        _introduce(job.experiment, config.seed, folder, dataset, compute, saved)
+        _introduce(experiment, config.seed, folder, dataset, compute, saved)
         facts = saved.facts if saved else None
-        summary = Trainer(job.experiment, config, learner, dataset, compute, records, facts).train()
+        summary = Trainer(experiment, config, learner, dataset, compute, records, facts).train()
         _conclude(summary, learner, folder)
         return summary
     except Interrupted as stop:
@@ -131,9 +132,10 @@ def _nothing_left(config: Config, facts: checkpoint.Facts, learner: Learner) -> 
 def _introduce(
     experiment: str, seed: int, folder: Path, dataset: Dataset, compute: Compute, saved: Saved | None
 ) -> None:
-    sizes = f"{len(dataset.train_labels)} training and {len(dataset.test_labels)} test images"
     log.info("%s, seed %d, on %s", experiment, seed, compute.description)
-    log.info("%s: %s (%s)", dataset.name, sizes, dataset.note)
+    if dataset.name != data.NOTHING.name:
+        sizes = f"{len(dataset.train_labels)} training and {len(dataset.test_labels)} test images"
+        log.info("%s: %s (%s)", dataset.name, sizes, dataset.note)
     if saved:
         log.info("going on in %s from step %d", folder, saved.facts.step)
     else:
@@ -141,14 +143,8 @@ def _introduce(
 
 
 def _conclude(summary: dict[str, Any], learner: Learner, folder: Path) -> None:
-    accuracy = f"{summary['test_accuracy']:.2%}"
     name = learner.headline.removeprefix("test/")
-    log.info(
-        "%s: %s in %.0f s: %s %s on test images",
-        summary["experiment"],
-        summary["stopped_because"],
-        summary["seconds"],
-        name,
-        accuracy,
-    )
+    found = f"{name} {shown(learner.result, summary[learner.result])}"
+    found += " on test images" if learner.headline.startswith("test/") else ""
+    log.info("%s: %s in %.0f s: %s", summary["experiment"], summary["stopped_because"], summary["seconds"], found)
     log.info("everything is in %s, the figures in %s", folder, folder / SUMMARY)
