@@ -67,13 +67,15 @@ def allele_fitness(p: Tensor, loss: Tensor, gradient: Tensor) -> tuple[Tensor, T
     return f_bar - gradient, f_bar
 
 
-def largest_epsilon(loss: float, H: float) -> float:
+def largest_epsilon(f: Tensor, f_bar: Tensor, H: float) -> float:
     """The strongest selection for which Theorem 1 guarantees that the loss falls: ``min{1 / max{2 U, 1}, 2 / H, 1}``.
 
-    The theorem's ``U`` is the largest loss of any ``p``. Its proof needs ``U`` only for ``1 - epsilon L(p^t) >= 1/2``,
-    so the loss now may stand for it, and selection may grow stronger as the loss falls.
+    The theorem's ``U`` is the largest loss of any ``p``. Its proof needs only that ``1 - epsilon L(p^t) >= 1/2``, and
+    that no ``1 + epsilon f`` is negative: the largest mean loss of the carriers of any allele will do, which lets
+    selection grow stronger as losses fall.
     """
-    return min(1 / max(2 * loss, 1), 2 / max(H, 2))
+    U = -float(torch.minimum(f, f_bar).min())
+    return min(1 / max(2 * U, 1), 2 / max(H, 2))
 
 
 def guaranteed_decrease(p: Tensor, loss: Tensor, gradient: Tensor, epsilon: float) -> Tensor:

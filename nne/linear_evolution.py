@@ -57,9 +57,10 @@ class LinearEvolution:
         """One generation: everyone's fitness is minus their expected loss."""
         target, p = self.target, self.p
         loss, gradient = target.loss(p, self.w), target.gradient(p, self.w)
-        epsilon = self.config.epsilon or largest_epsilon(float(loss), target.H)
+        f, f_bar = allele_fitness(p, loss, gradient)
+        epsilon = self.config.epsilon or largest_epsilon(f, f_bar, target.H)
         if self.config.population is None:
-            self.p = weak_selection(p, *allele_fitness(p, loss, gradient), epsilon)
+            self.p = weak_selection(p, f, f_bar, epsilon)
         else:
             f, f_bar, polymorphic = self.sampled_fitness(self.config.population)
             self.p = torch.where(polymorphic, weak_selection(p, f, f_bar, epsilon), p)

@@ -88,11 +88,24 @@ def test_theorem_1_the_loss_falls_at_least_as_guaranteed(target: LinearTarget, s
     for _ in range(5):
         w = target.W @ p
         loss, gradient = target.loss(p, w), target.gradient(p, w)
-        epsilon = share * largest_epsilon(float(loss), target.H)
-        after = weak_selection(p, *allele_fitness(p, loss, gradient), epsilon)
+        f, f_bar = allele_fitness(p, loss, gradient)
+        epsilon = share * largest_epsilon(f, f_bar, target.H)
+        after = weak_selection(p, f, f_bar, epsilon)
         fall = loss - target.loss(after, target.W @ after)
         assert fall >= guaranteed_decrease(p, loss, gradient, epsilon) - 1e-12 * loss
         p = after
+
+
+def test_a_loss_that_is_small_only_on_average_does_not_allow_strong_selection() -> None:
+    """With ``U`` the mean loss alone, the rare carriers of a bad allele would have fewer than no offspring."""
+    target = linear_target(2, 2, 1, 2)
+    p = torch.tensor([0.106, 0.097], dtype=torch.float64)
+    w = target.W @ p
+    loss, gradient = target.loss(p, w), target.gradient(p, w)
+    f, f_bar = allele_fitness(p, loss, gradient)
+    allowed = largest_epsilon(f, f_bar, target.H)
+    assert float((1 + allowed * torch.minimum(f, f_bar)).min()) >= 0.5 - 1e-12
+    assert allowed < min(1 / max(2 * float(loss), 1), 2 / target.H)
 
 
 def test_in_the_limit_of_weak_selection_the_loss_falls_by_twice_what_is_guaranteed() -> None:

@@ -1,0 +1,164 @@
+"""Sections 2 and 2.1 by experiment: `python scripts/theory.py theorem1|theorem2|cost [--out outputs/theory]`.
+
+`theorem1` evolves random linear targets and counts the generations in which the loss fell less than guaranteed.
+`theorem2` asks how often some p in [0, 1]^n has W p = a, by linear programming, and how well the genotype of the
+proof points along a. `cost` finds how many individuals have to live for a network of m inputs to point along its
+target, over the size of the population, and fits the exponent of its growth with m. Prints tables; writes CSV and PNG.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+import torch
+
+from nne.config import LinearConfig
+from nne.existence import aligned_genotype, frequencies_exist
+from nne.linear import LinearTarget, allele_fitness, guaranteed_decrease, largest_epsilon, linear_target
+from nne.linear_evolution import ROUNDING, LinearEvolution
+from nne.selection import weak_selection
+from training import figures
+from training.config import Config, TrainerConfig
+from training.data import NOTHING
+from training.device import Compute
+from training.progress import track
+from training.results import Row, markdown, spread, write_csv
+
+CPU = Compute(torch.device("cpu"), torch.float32)
+CLOSE = 0.9  # the cosine that counts as having learnt
+PATIENCE = 1000  # generations
+SIZES = tuple((m, k * m) for m in (2, 5, 10, 50) for k in (1, 10, 100))  # (m, n) of theorem1
+DIMENSIONS = (5, 10, 20, 40)  # m of theorem2
+RATIOS = (1.0, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0)  # n / m, where p is looked for
+GENES = (10, 100, 1000, 10_000, 100_000)  # n, where x is looked for
+INPUTS = (2, 3, 4, 6, 8, 12)  # m of cost
+
+
+def theorem1(out: Path, seeds: int) -> list[Row]:
+    """Generations of random targets in which the loss fell by less than guaranteed: none, says Theorem 1."""
+    rows = []
+    for m, n in track(SIZES, "sizes", len(SIZES)):
+        falls = [fall for seed in range(10 * seeds) for fall in generations(linear_target(m, n, max(m // 4, 1), seed))]
+        wrong = sum(realised < guaranteed - slack for realised, guaranteed, slack in falls)
+        ratio = [realised / guaranteed for realised, guaranteed, slack in falls if guaranteed > 1000 * slack]
+        row = {"m": f"{m}", "n": f"{n}", "instances": f"{10 * seeds}", "generations": f"{len(falls)}"}
+        rows.append(row | {"violations": f"{wrong}", "fell / guaranteed, least": f"{min(ratio):.3f}"})
+    return rows
+
+
+def generations(target: LinearTarget, count: int = 100) -> Iterable[tuple[float, float, float]]:
+    """How far the loss fell, how far at least it had to, and what rounding may cost, generation after generation."""
+    stream = torch.Generator().manual_seed(target.W.shape[1])
+    p = torch.rand(target.W.shape[1], generator=stream, dtype=torch.float64)
+    for _ in range(count):
+        w = target.W @ p
+        loss, gradient = target.loss(p, w), target.gradient(p, w)
+        f, f_bar = allele_fitness(p, loss, gradient)
+        epsilon = largest_epsilon(f, f_bar, target.H)
+        after = weak_selection(p, f, f_bar, epsilon)
+        fall = loss - target.loss(after, target.W @ after)
+        yield float(fall), float(guaranteed_decrease(p, loss, gradient, epsilon)), ROUNDING * float(loss)
+        p = after
+
+
+def theorem2(out: Path, seeds: int) -> list[Row]:
+    """Existence: of allele frequencies with ``W p = a``, and of a genotype that points along ``a``."""
+    rows = []
+    figure, (left, right) = figures.pair()
+    for m in track(DIMENSIONS, "dimensions", len(DIMENSIONS)):
+        d = max(m // 4, 1)
+        tries = 10 * seeds
+        share = [mean(frequencies_exist(linear_target(m, round(r * m), d, s)) for s in range(tries)) for r in RATIOS]
+        left.plot(RATIOS, share, marker="o", markersize=3, label=f"m = {m}")
+        cosines = [[proof_cosine(linear_target(m, n, d, s)) for s in range(seeds)] for n in GENES]
+        middle, error = [mean(c) for c in cosines], [stdev(c) if len(c) > 1 else 0 for c in cosines]
+        right.errorbar(GENES, [1 - c for c in middle], error, marker="o", markersize=3, label=f"m = {m}")
+        row = {"m": f"{m}"} | {f"n/m = {r:g}": f"{s:.2f}" for r, s in zip(RATIOS, share, strict=True)}
+        rows.append(row | {f"cos, n = {n:,}": spread(c, 4) for n, c in zip(GENES, cosines, strict=True)})
+    left.set(xlabel="n / m", ylabel="share of targets with W p = a", ylim=(-0.05, 1.05))
+    right.set(xscale="log", yscale="log", xlabel="number of genes n", ylabel="1 - cos(W x, a) of the proof's genotype")
+    left.legend(fontsize=7)
+    right.legend(fontsize=7)
+    figure.savefig(out / "theorem2.png")
+    return rows
+
+
+def proof_cosine(target: LinearTarget) -> float:
+    """How well the genotype of Theorem 2's proof points along the target."""
+    return target.cosine(target.W @ aligned_genotype(target).double())
+
+
+def cost(out: Path, seeds: int) -> list[Row]:
+    """The fewest individuals, generations x N, until ``W p`` is close to the target, with ``n = 2 m^3`` genes."""
+    rows, found = [], []
+    for m in track(INPUTS, "dimensions", len(INPUTS)):
+        cheapest = [fewest(m, seed) for seed in range(seeds)]
+        found.append([individuals for individuals, _, _ in cheapest])
+        row = {"m": f"{m}", "n": f"{2 * m**3}", "N": spread((N for _, N, _ in cheapest), 0)}
+        row |= {"generations": spread((g for _, _, g in cheapest), 0)}
+        rows.append(row | {"individuals that lived": spread(found[-1], 0)})
+    exponent, error, line = power_law(INPUTS, found)
+    figure, axes = figures.new()
+    middle = [mean(f) for f in found]
+    axes.errorbar(
+        INPUTS, middle, [stdev(f) if len(f) > 1 else 0 for f in found], marker="o", linestyle="", markersize=4
+    )
+    axes.plot(INPUTS, [line(m) for m in INPUTS], label=f"m^({exponent:.2f} ± {error:.2f})")
+    axes.set(xscale="log", yscale="log", xlabel="inputs m", ylabel=f"individuals until the cosine is {CLOSE:g}")
+    axes.set_xticks(INPUTS, [str(m) for m in INPUTS])
+    axes.minorticks_off()
+    axes.legend(fontsize=8)
+    figure.savefig(out / "cost.png")
+    print(f"individuals grow as m^({exponent:.2f} ± {error:.2f})")
+    return rows
+
+
+def fewest(m: int, seed: int) -> tuple[float, int, int]:
+    """The fewest individuals that had to live over populations of several sizes; N; the generations."""
+    best = float("inf"), 0, 0
+    for N in (2**k * m**2 for k in range(1, 10)):
+        best = min(best, lives(m, N, seed, best[0]))
+    return best
+
+
+def lives(m: int, N: int, seed: int, enough: float) -> tuple[float, int, int]:
+    """Individuals that lived until the target was learnt, N, and the generations; infinite if it takes too many."""
+    own = LinearConfig(inputs=m, genes=2 * m**3, nonzeros=max(m // 2, 1), population=N, stop_at_cosine=CLOSE)
+    config = Config(data=None, learner=own, trainer=TrainerConfig(max_steps=PATIENCE), seed=seed)
+    learner = LinearEvolution(config, NOTHING, CPU)
+    while not learner.reason_to_stop():
+        if learner.generation == PATIENCE or N * learner.generation >= enough:
+            return float("inf"), N, learner.generation
+        learner.step()
+    return float(N * learner.generation), N, learner.generation
+
+
+def power_law(sizes: Iterable[int], found: list[list[float]]) -> tuple[float, float, Callable[[float], float]]:
+    """The exponent of growth with its standard error, by least squares on logarithms, and the fitted curve."""
+    pairs = [(np.log(m), np.log(v)) for m, values in zip(sizes, found, strict=True) for v in values]
+    x, y = np.array(pairs).T
+    (slope, offset), covariance = np.polyfit(x, y, 1, cov=True)
+    return float(slope), float(covariance[0, 0] ** 0.5), lambda m: float(np.exp(offset) * m**slope)
+
+
+WHAT = {"theorem1": theorem1, "theorem2": theorem2, "cost": cost}
+
+
+def main() -> None:
+    """Parse the command line, experiment, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=list(WHAT))
+    parser.add_argument("--out", type=Path, default=Path("outputs/theory"), help="where to write")
+    parser.add_argument("--seeds", type=int, default=3, help="instances of each (theorems: ten times as many)")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    rows = WHAT[arguments.what](arguments.out, arguments.seeds)
+    print(markdown(rows))
+    write_csv(rows, arguments.out / f"{arguments.what}.csv")
+    print(f"written to {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
