@@ -6,6 +6,7 @@ from typing import ClassVar
 from training.config import Config, GradientConfig, key
 from training.errors import at_least, one_of, require, within
 
+EXPRESSIONS = ["identity", "relu", "sigmoid", "tanh"]
 TRANSFORMS = ["none", "standardise", "rank"]
 
 
@@ -17,6 +18,7 @@ class EvolutionConfig:
 
     name: str = key("evolution", "which learner this is")
     genes: int = key(5000, "n, the number of genes")
+    expression: str = key("identity", f"g in the weights g(W x): {', '.join(EXPRESSIONS)} (Sec. 4, item 1)")
     population: int = key(1000, "N, individuals in a generation")
     epsilon: float = key(1.0, "strength of selection in eq. (3)")
     epsilon_final: float | None = key(None, "strength of selection at trainer.max_steps, reached geometrically")
@@ -32,6 +34,7 @@ class EvolutionConfig:
 
     def __post_init__(self) -> None:
         at_least("learner.genes", self.genes, 1)
+        one_of("learner.expression", self.expression, EXPRESSIONS)
         at_least("learner.population", self.population, 2)
         within("learner.epsilon", self.epsilon, 0, float("inf"))
         within("learner.epsilon_final", self.epsilon_final or self.epsilon, 0, float("inf"))

@@ -1,10 +1,12 @@
 """Gene expression: the weights of an individual are ``W x``, a fixed sparse linear function of its genes (Sec. 2).
 
+They may also be a non-linear function of it, ``g(W x)`` link by link (Sec. 4, item 1).
 ``W: [m, n]`` has i.i.d. entries, uniform in [-1, 1] with probability ``beta`` and 0 otherwise. It is held row by
 row (CSR): row ``l`` lists the genes that touch link ``l``.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,15 +15,32 @@ from torch.nn.functional import embedding_bag
 from nne.layout import ABSENT
 from training.seeding import generator
 
+Map = Callable[[Tensor], Tensor]
+
+
+def identity(weights: Tensor) -> Tensor:
+    """``g(w) = w``, the paper's."""
+    return weights
+
+
+EXPRESSIONS: dict[str, Map] = {
+    "identity": identity,
+    "relu": torch.relu_,
+    "sigmoid": torch.sigmoid_,
+    "tanh": torch.tanh_,
+}
+"""What ``g`` may be; each may work in place."""
+
 
 @dataclass(frozen=True)
 class WeightMatrix:
-    """The sparse weight generation matrix ``W``: ``offsets: [m + 1]``, ``genes, values: [nonzeros]``."""
+    """The sparse weight generation matrix ``W``: ``offsets: [m + 1]``, ``genes, values: [nonzeros]``, and ``g``."""
 
     n: int
     offsets: Tensor
     genes: Tensor
     values: Tensor
+    g: Map = identity
 
     def rows(self, links: Tensor) -> "WeightMatrix":
         """The matrix whose row ``s`` is row ``links[s]`` of this one, or empty where ``links[s]`` is ``ABSENT``."""
@@ -29,18 +48,17 @@ class WeightMatrix:
         offsets = torch.cat([count.new_zeros(1), count.cumsum(0)])
         shift = torch.repeat_interleave(self.offsets[links] - offsets[:-1], count)
         at = torch.arange(int(offsets[-1])) + shift
-        return WeightMatrix(self.n, offsets, self.genes[at], self.values[at])
+        return replace(self, offsets=offsets, genes=self.genes[at], values=self.values[at])
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "WeightMatrix":
         """The same matrix, ready to be applied on ``device`` in ``dtype``."""
-        return WeightMatrix(
-            self.n, self.offsets.int().to(device), self.genes.int().to(device), self.values.to(device, dtype)
-        )
+        offsets, genes = (index.int().to(device) for index in (self.offsets, self.genes))
+        return replace(self, offsets=offsets, genes=genes, values=self.values.to(device, dtype))
 
     def weights(self, x: Tensor) -> Tensor:
-        """``W x^T: [m, N]`` for genotypes (or allele frequencies) ``x: [N, n]``, link by link."""
+        """``g(W x^T): [m, N]`` for genotypes (or allele frequencies) ``x: [N, n]``, link by link."""
         genotypes = x.T.to(self.values.dtype).contiguous()
-        return embedding_bag(
+        linear = embedding_bag(
             self.genes,
             genotypes,
             self.offsets,
@@ -48,6 +66,7 @@ class WeightMatrix:
             per_sample_weights=self.values,
             include_last_offset=True,
         )
+        return self.g(linear)
 
     def dense(self) -> Tensor:
         """``W: [m, n]`` in full, for small networks and for checking."""
@@ -56,7 +75,7 @@ class WeightMatrix:
         return full.index_put((link, self.genes.long()), self.values, accumulate=True)
 
 
-def sparse_weight_matrix(links: int, n: int, beta: float, seed: int) -> WeightMatrix:
+def sparse_weight_matrix(links: int, n: int, beta: float, seed: int, expression: str = "identity") -> WeightMatrix:
     """Draw ``W``: each entry is non-zero with probability ``beta`` and then uniform in [-1, 1] (Sec. 2)."""
     stream = generator(seed, "weight matrix")
     # The gaps between non-zero entries of i.i.d. Bernoulli(beta) cells are geometric: no m x n array is needed.
@@ -68,4 +87,4 @@ def sparse_weight_matrix(links: int, n: int, beta: float, seed: int) -> WeightMa
     cell = cell[cell < cells]
     values = torch.rand(len(cell), generator=stream, dtype=torch.float64) * 2 - 1
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(cell // n, minlength=links).cumsum(0)])
-    return WeightMatrix(n, offsets, cell % n, values)
+    return WeightMatrix(n, offsets, cell % n, values, EXPRESSIONS[expression])

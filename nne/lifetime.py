@@ -81,7 +81,7 @@ def newborn(own: LifetimeConfig, config: Config, data: Dataset) -> OutputLayer:
         f"set it to at most {own.individuals * free // needed}",
     )
     graph = sparse_topology(inputs, network.hidden, classes, network.edge_probability, evolved.seed)
-    W = sparse_weight_matrix(graph.links, len(p), network.beta, evolved.seed)
+    W = sparse_weight_matrix(graph.links, len(p), network.beta, evolved.seed, evolved.learner.expression)
     x = draw(p, config.seed, generation, range(own.individuals), stream="lifetime")
     weights = W.weights(x).float().T
     edges, outputs = weights[:, : len(graph.unit)], weights[:, len(graph.unit) :]

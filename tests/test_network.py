@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import nne.population
+from nne import expression
+from nne.config import EXPRESSIONS
 from nne.expression import WeightMatrix, sparse_weight_matrix
 from nne.fitness import allele_means, reward, standardise
 from nne.genome import draw, initial_frequencies
@@ -18,7 +20,7 @@ CPU = torch.device("cpu")
 
 def dense_logits(topology: Topology, W: WeightMatrix, x: Tensor, images: Tensor) -> Tensor:
     """Each individual's network in full, one at a time, in float64: ``[N, C, B]``."""
-    weights = x.double() @ W.dense().T
+    weights = W.g(x.double() @ W.dense().T)
     edges = len(topology.unit)
     result = []
     for w in weights:
@@ -53,6 +55,7 @@ def random_images(count: int, inputs: int, seed: int) -> Tensor:
     individuals=st.integers(1, 20),
     images=st.integers(1, 20),
     seed=st.integers(0, 10**6),
+    g=st.sampled_from(EXPRESSIONS),
 )
 def test_population_equals_dense_float64_networks(
     inputs: int,
@@ -64,15 +67,24 @@ def test_population_equals_dense_float64_networks(
     individuals: int,
     images: int,
     seed: int,
+    g: str,
 ) -> None:
     topology = sparse_topology(inputs, hidden, classes, probability, seed)
-    W = sparse_weight_matrix(topology.links, genes, beta, seed)
+    W = sparse_weight_matrix(topology.links, genes, beta, seed, g)
     x = draw(initial_frequencies(genes, seed), seed, 0, range(individuals))
     y = random_images(images, inputs, seed)
     population = Population(topology, W, y.amax(dim=0) > 0, CPU, torch.float32)
     expected = dense_logits(topology, W, x, y)
     scale = max(float(expected.abs().max()), 1.0)
     assert float((logits_of(population, x, y) - expected).abs().max()) <= 1e-5 * scale
+
+
+def test_every_expression_that_can_be_configured_exists() -> None:
+    assert list(expression.EXPRESSIONS) == EXPRESSIONS
+    w = torch.tensor([-2.0, 0.0, 3.0])
+    assert expression.EXPRESSIONS["relu"](w.clone()).tolist() == [0.0, 0.0, 3.0]
+    torch.testing.assert_close(expression.EXPRESSIONS["sigmoid"](w.clone()), 1 / (1 + torch.exp(-w)))
+    torch.testing.assert_close(expression.EXPRESSIONS["tanh"](w.clone()), 2 / (1 + torch.exp(-2 * w)) - 1)
 
 
 def paper_size(
