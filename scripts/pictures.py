@@ -18,6 +18,7 @@ def draw(runs: list[Run], experiments: tables.Experiments, out: Path) -> list[st
         "figure2.png": figure_2(runs),
         "figure3.png": figure_3(runs),
         "caps.png": caps(runs),
+        "linear.png": linear([r for r in runs if r.learner == "linear"]),
     }
     drawn = {name: figure for name, figure in figures.items() if figure}
     for name, figure in drawn.items():
@@ -85,6 +86,27 @@ def figure_2(runs: list[Run]) -> Any:
     state, _ = load_latest(longest.folder / "checkpoints")
     history = dict(zip(state["history_generations"].tolist(), state["history_p"], strict=True))
     return convergence({**history, longest.summary["generations"]: state["p"]})
+
+
+def linear(runs: list[Run]) -> Any:
+    """Linear targets: the cosine of W p and the target, and how far the loss fell beside what Theorem 1 guarantees."""
+    from training import figures
+
+    if not runs:
+        return None
+    figure, (left, right) = figures.pair()
+    for i, run in enumerate(runs):
+        generations, _, cosines = zip(*run.column("cosine"), strict=True)
+        left.plot(generations, cosines, color=f"C{i}", label=f"{run.experiment}, seed {run.summary['seed']}")
+        for name, style in (("realised", "-"), ("guaranteed", ":")):
+            generations, _, falls = zip(*run.column(f"decrease/{name}"), strict=True)
+            right.plot(generations, falls, style, color=f"C{i}", label=None if i else name)
+    left.axhline(0.99, color="#999999", linewidth=0.8)
+    left.set(xlabel="generations", ylabel="cos(W p, a)", ylim=(None, 1.02))
+    right.set(xlabel="generations", ylabel="decrease of the loss in a generation", yscale="log")
+    left.legend(fontsize=7)
+    right.legend(fontsize=7)
+    return figure
 
 
 def figure_3(runs: list[Run]) -> Any:

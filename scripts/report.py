@@ -1,9 +1,9 @@
-"""Read finished runs; print tables, draw figures: `python scripts/report.py outputs [--readme README.md]`.
+"""Read finished runs; print tables, draw figures: `python scripts/report.py outputs [--readme FILE ...]`.
 
 Prints, as Markdown: Table 1 and Table 2 with the paper's values beside ours (mean ± sd over seeds); individuals before
-and after learning in their lifetime; every reading of the dopamine rule; the k-cap; every evolution. Writes each
-table as CSV beside the figures: learning curves, Figures 2 and 3, the k-cap. With `--readme`, what stands between
-`<!-- table NAME -->` and `<!-- end -->` in that file is replaced by the table of that name.
+and after learning in their lifetime; every reading of the dopamine rule; the k-cap; every evolution; linear targets.
+Writes each table as CSV beside the figures: learning curves, Figures 2 and 3, the k-cap, linear targets. With
+`--readme`, what stands between `<!-- table NAME -->` and `<!-- end -->` in a file gives way to the table of that name.
 """
 
 import argparse
@@ -29,6 +29,7 @@ TABLES = {
     "caps": tables.caps,
     "cap_costs": tables.cap_costs,
     "evolution": tables.evolution,
+    "linear": tables.linear,
 }
 
 
@@ -39,7 +40,7 @@ def experiments() -> tables.Experiments:
     return {name: to_dict(check([f"experiment={name}"], False, CONFIGS, LEARNERS)[0].config) for name in names}
 
 
-def insert(found: dict[str, list[Row]], readme: Path) -> None:
+def insert(found: dict[str, list[Row]], document: Path) -> None:
     """Put the tables where a document has room for them."""
 
     def filled(place: re.Match[str]) -> str:
@@ -47,10 +48,10 @@ def insert(found: dict[str, list[Row]], readme: Path) -> None:
         return f"{place[1]}\n\n{markdown(rows)}\n\n{place[3]}" if rows else place[0]
 
     places = re.compile(r"(<!-- table (\w+) -->).*?(<!-- end -->)", re.DOTALL)
-    readme.write_text(places.sub(filled, readme.read_text()))
+    document.write_text(places.sub(filled, document.read_text()))
 
 
-def report(folders: list[Path], out: Path, readme: Path | None) -> None:
+def report(folders: list[Path], out: Path, documents: list[Path]) -> None:
     """Print the tables and write the files."""
     runs = find_runs(folders)
     if not runs:
@@ -65,9 +66,9 @@ def report(folders: list[Path], out: Path, readme: Path | None) -> None:
     drawn = pictures.draw(runs, known, out)
     files = [f"{name}.csv" for name in found] + drawn
     print(f"\nwritten to {out}: {', '.join(files)}")
-    if readme:
-        insert(found, readme)
-        print(f"tables put into {readme}")
+    for document in documents:
+        insert(found, document)
+        print(f"tables put into {document}")
 
 
 def main() -> int:
@@ -75,7 +76,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("outputs")], help="where to look for runs")
     parser.add_argument("--out", type=Path, default=Path("outputs/report"), help="where to write")
-    parser.add_argument("--readme", type=Path, help="a Markdown file to put the tables into")
+    parser.add_argument("--readme", nargs="+", type=Path, default=[], help="Markdown files to put the tables into")
     arguments = parser.parse_args()
     try:
         report(arguments.folders, arguments.out, arguments.readme)

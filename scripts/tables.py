@@ -127,6 +127,29 @@ def evolution(runs: list[Run], _: Experiments) -> list[Row]:
     return rows
 
 
+def linear(runs: list[Run], _: Experiments) -> list[Row]:
+    """Evolution towards linear targets (Sec. 2.1)."""
+    rows = []
+    names = ("learner.inputs", "learner.genes", "learner.population")
+    for (name, _dataset, _device, m, n, N), found in grouped(
+        (r for r in runs if r.learner == "linear"), *names
+    ).items():
+        rows.append(
+            {
+                "experiment": f"`{name}`",
+                "m": str(m),
+                "n": f"{n:,}",
+                "N": "∞" if N is None else f"{N:,}",
+                "cos(W p, a)": spread((r.summary["cosine"] for r in found), 4),
+                "generations": spread((r.summary["generations"] for r in found), 0),
+                "fell less than guaranteed": str(sum(r.summary["violations_of_theorem_1"] for r in found)),
+                "seeds": seeds(found),
+                "seconds": spread((r.summary["seconds"] for r in found), 0),
+            }
+        )
+    return rows
+
+
 def seconds_to(accuracy: float | None, runs: list[Run]) -> str:
     """How long the individuals took to pass an accuracy, over runs that all did."""
     if accuracy is None:

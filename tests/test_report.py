@@ -139,6 +139,8 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     quick = ["learner.batch=20", "learner.test_individuals=5", "trainer.max_steps=3", "learner.stop_at_fixed=null"]
     done = train("-m", "experiment=nne_mnist10", *small, *quick, "learner.genes=50,100")
     assert done.returncode == 0, done.stderr
+    tiny = ["learner.genes=50", "trainer.max_steps=3", "run_dir=outputs/linear"]
+    assert train("experiment=nne_linear", *tiny).returncode == 0
     finished(tmp_path / "outputs" / "dnn", "dnn_kcap")
     finished(tmp_path / "outputs" / "free", "dnn_h100k")
     finished(tmp_path / "outputs" / "sgd", "sgd_mnist10", test_accuracy=0.889)
@@ -148,9 +150,10 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     done = reported("outputs", "--readme", "README.md", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "| nne_mnist10 | 100 | embedded |" in done.stdout
+    assert "| `nne_linear` | 50 | 50 | ∞ |" in done.stdout
     written = {path.name for path in (tmp_path / "outputs" / "report").iterdir()}
-    figures = {"learning.png", "lifetime.png", "figure2.png", "figure3.png", "caps.png"}
-    assert written == {"table1.csv", "table2.csv", "readings.csv", "caps.csv", "evolution.csv"} | figures
+    figures = {"learning.png", "lifetime.png", "figure2.png", "figure3.png", "caps.png", "linear.png"}
+    assert written == {"table1.csv", "table2.csv", "readings.csv", "caps.csv", "evolution.csv", "linear.csv"} | figures
     filled = readme.read_text()
     assert "old" not in filled
     assert "| SGD | 0 to 9 | 88.2 ± 0.75 | 88.90 |" in filled

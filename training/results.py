@@ -54,14 +54,18 @@ class Run:
         with (self.folder / METRICS).open(newline="") as file:
             return median(1 / float(row["speed/steps_per_second"]) for row in csv.DictReader(file))
 
-    def curve(self, headline: str) -> list[tuple[int, float, float]]:
-        """(step, seconds, test accuracy in %) wherever it was measured."""
+    def column(self, name: str) -> list[tuple[int, float, float]]:
+        """(step, seconds, value) of a metric wherever it was measured."""
         with (self.folder / METRICS).open(newline="") as file:
             return [
-                (int(row["step"]), float(row["speed/seconds"]), 100 * float(row[headline]))
+                (int(row["step"]), float(row["speed/seconds"]), float(row[name]))
                 for row in csv.DictReader(file)
-                if row[headline]
+                if row[name]
             ]
+
+    def curve(self, headline: str) -> list[tuple[int, float, float]]:
+        """(step, seconds, test accuracy in %) wherever it was measured."""
+        return [(step, seconds, 100 * accuracy) for step, seconds, accuracy in self.column(headline)]
 
 
 def find_runs(folders: Iterable[Path]) -> list[Run]:
