@@ -8,10 +8,11 @@ from torch import Tensor
 
 from nne.config import EvolutionConfig
 from nne.expression import sparse_weight_matrix
-from nne.fitness import TRANSFORMS, allele_means, reward
+from nne.fitness import TRANSFORMS, AlleleMeans, allele_means, reward
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.performance import Performance, measure
 from nne.population import Population
+from nne.response import additive_variance, noise, predicted_response
 from nne.selection import weak_selection
 from training.config import Config
 from training.data import Dataset
@@ -35,6 +36,7 @@ class Evolution:
         "accuracy on the test set": ["test/individuals", "test/modal", "test/mean_weights", "test/vote"],
         "genetic variation": ["population/heterozygosity", "population/fixed"],
         "fitness": ["fitness/mean", "fitness/best"],
+        "response to selection": ["response/realised", "response/predicted"],
     }
 
     def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
@@ -55,6 +57,7 @@ class Evolution:
         self.generation = 0
         self.p = initial_frequencies(own.genes, config.seed).to(compute.device)
         self.history = {0: self.p}
+        self.predicted = self.first_delta = 0.0
         self.temperature = own.temperature or self.spread_of_logits()
 
     def step(self) -> Metrics:
@@ -62,12 +65,13 @@ class Evolution:
         images, labels = self.minibatch()
         delta = self.rewards(images, labels)
         fitness = TRANSFORMS[self.config.fitness](delta)
-        f, f_bar, polymorphic = allele_means(map(self.genotypes, self.tiles()), fitness)
-        self.p = torch.where(polymorphic, weak_selection(self.p, f, f_bar, self.epsilon), self.p)
+        means = allele_means(map(self.genotypes, self.tiles()), fitness)
+        selected = weak_selection(self.p, means.f, means.f_bar, self.epsilon)
+        before, self.p = self.p, torch.where(means.polymorphic, selected, self.p)
         self.generation += 1
         if is_milestone(self.generation):
             self.history[self.generation] = self.p
-        return self.metrics(delta)
+        return self.metrics(delta) | self.response(before, means, delta, fitness)
 
     def minibatch(self) -> tuple[Tensor, Tensor]:
         """The images of this generation, the same for every individual."""
@@ -122,6 +126,24 @@ class Evolution:
             "population/heterozygosity": heterozygosity(self.p),
             "population/fixed": fixed_fraction(self.p),
             "selection/epsilon": self.epsilon,
+        }
+
+    def response(self, before: Tensor, means: AlleleMeans, delta: Tensor, fitness: Tensor) -> Metrics:
+        """What selection should have achieved so far, in units of ``delta_x``, and what it did (nne/response.py)."""
+        centred = fitness - fitness.mean()
+        unit = float((delta @ centred) / (centred @ centred).clamp(min=1e-30))  # of fitness, in delta_x
+        if self.generation == 1:
+            self.first_delta = float(delta.mean())
+        realised = float(delta.mean()) - self.first_delta
+        predicted, self.predicted = (
+            self.predicted,
+            self.predicted + unit * float(predicted_response(before, self.p, means)),
+        )
+        return {
+            "selection/heritability": float(additive_variance(means) / means.variance.clamp(min=1e-30)),
+            "selection/signal_to_noise": float(additive_variance(means) / noise(means).clamp(min=1e-30)),
+            "response/predicted": predicted,
+            "response/realised": realised,
         }
 
     def performance(self, images: Tensor, labels: Tensor, count: int) -> Performance:
@@ -189,6 +211,7 @@ class Evolution:
             "generation": torch.tensor(self.generation),
             "history_generations": torch.tensor(list(self.history)),
             "history_p": torch.stack(list(self.history.values())).float(),
+            "response": torch.tensor([self.predicted, self.first_delta], dtype=torch.float64),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -199,6 +222,7 @@ class Evolution:
         self.generation = int(state["generation"])
         past = zip(state["history_generations"].tolist(), state["history_p"].to(self.device), strict=True)
         self.history = dict(past)
+        self.predicted, self.first_delta = state["response"].tolist()
 
 
 def _seen(images: Tensor) -> Tensor:

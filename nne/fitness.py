@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -45,16 +46,32 @@ def as_is(delta: Tensor) -> Tensor:
 TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {"none": as_is, "standardise": standardise, "rank": rank}
 
 
-def allele_means(genotypes: Iterable[Tensor], fitness: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean fitness of the individuals with and without each allele (Sec. 3.1, the estimates of eqs. (1) and (2)).
+@dataclass(frozen=True)
+class AlleleMeans:
+    """How the carriers of each allele did in a population: the estimates of eqs. (1) and (2).
+
+    ``f, f_bar: [n]`` float64, mean fitness with and without the allele; where nobody has it, or everybody, the mean is
+    undefined and given as 0. ``share: [n]``, who carries it. ``variance``: of fitness over the population of ``N``.
+    """
+
+    f: Tensor
+    f_bar: Tensor
+    share: Tensor
+    variance: Tensor
+    N: int
+
+    @property
+    def polymorphic(self) -> Tensor:
+        """``[n]`` bool: where both alleles occur in the sample."""
+        return (self.share > 0) & (self.share < 1)
+
+
+def allele_means(genotypes: Iterable[Tensor], fitness: Tensor) -> AlleleMeans:
+    """Mean fitness of the individuals with and without each allele (Sec. 3.1).
 
     Args:
         genotypes: the population in order, in tiles ``x: [tile, n]``.
         fitness: ``[N]``.
-
-    Returns:
-        ``f, f_bar: [n]`` float64, and ``polymorphic: [n]`` bool: where both alleles occur in the sample. Where one
-        does not, its mean is undefined and given as 0.
     """
     fitness = fitness.double()
     rows = torch.stack([fitness, torch.ones_like(fitness)]).float()
@@ -66,4 +83,4 @@ def allele_means(genotypes: Iterable[Tensor], fitness: Tensor) -> tuple[Tensor, 
     others = len(fitness) - carriers
     f = torch.where(carriers > 0, carried / carriers, 0.0)
     f_bar = torch.where(others > 0, (fitness.sum() - carried) / others, 0.0)
-    return f, f_bar, (carriers > 0) & (others > 0)
+    return AlleleMeans(f, f_bar, carriers / len(fitness), fitness.var(correction=0), len(fitness))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nne.config import LinearConfig
-from nne.fitness import allele_means
+from nne.fitness import AlleleMeans, allele_means
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.linear import allele_fitness, guaranteed_decrease, largest_epsilon, linear_target
 from nne.selection import weak_selection
@@ -62,8 +62,8 @@ class LinearEvolution:
         if self.config.population is None:
             self.p = weak_selection(p, f, f_bar, epsilon)
         else:
-            f, f_bar, polymorphic = self.sampled_fitness(self.config.population)
-            self.p = torch.where(polymorphic, weak_selection(p, f, f_bar, epsilon), p)
+            sample = self.sampled_fitness(self.config.population)
+            self.p = torch.where(sample.polymorphic, weak_selection(p, sample.f, sample.f_bar, epsilon), p)
         self.w = target.W @ self.p
         guaranteed = float(guaranteed_decrease(p, loss, gradient, epsilon))
         realised = float(loss - target.loss(self.p, self.w))
@@ -78,8 +78,8 @@ class LinearEvolution:
             "selection/epsilon": epsilon,
         }
 
-    def sampled_fitness(self, individuals: int) -> tuple[Tensor, Tensor, Tensor]:
-        """``f, f_bar`` and who is polymorphic, in a population drawn from ``p``."""
+    def sampled_fitness(self, individuals: int) -> AlleleMeans:
+        """Of a population drawn from ``p``."""
         tiles = [range(i, min(i + TILE, individuals)) for i in range(0, individuals, TILE)]
 
         def genotypes() -> Iterator[Tensor]:

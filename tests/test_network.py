@@ -108,8 +108,8 @@ def test_bfloat16_is_close_and_selects_the_same_way(digits) -> None:  # type: ig
     assert float((delta / delta_exact - 1).abs().max()) < 1e-2
     steps = []
     for fitness in (delta, delta_exact):
-        f, f_bar, varies = allele_means([x], standardise(fitness))
-        steps.append(torch.where(varies, f - f_bar, 0.0))
+        means = allele_means([x], standardise(fitness))
+        steps.append(torch.where(means.polymorphic, means.f - means.f_bar, 0.0))
     assert float(torch.cosine_similarity(*steps, dim=0)) > 0.999
 
 

@@ -45,12 +45,13 @@ def test_allele_means_are_the_papers_fractions(genes: int, individuals: int, til
     stream = torch.Generator().manual_seed(seed)
     x = torch.rand(individuals, genes, generator=stream) < 0.4
     delta = torch.randn(individuals, generator=stream, dtype=torch.float64)
-    f, f_bar, varies = allele_means(x.split(tile), delta)
+    means = allele_means(x.split(tile), delta)
+    assert (means.N, float(means.variance)) == (individuals, pytest.approx(float(delta.var(correction=0))))
     for i in range(genes):
         carriers, others = delta[x[:, i]], delta[~x[:, i]]
-        assert bool(varies[i]) == (len(carriers) > 0 and len(others) > 0)
-        assert float(f[i]) == pytest.approx(float(carriers.mean()) if len(carriers) else 0.0, abs=1e-5)
-        assert float(f_bar[i]) == pytest.approx(float(others.mean()) if len(others) else 0.0, abs=1e-5)
+        assert bool(means.polymorphic[i]) == (len(carriers) > 0 and len(others) > 0)
+        assert float(means.f[i]) == pytest.approx(float(carriers.mean()) if len(carriers) else 0.0, abs=1e-5)
+        assert float(means.f_bar[i]) == pytest.approx(float(others.mean()) if len(others) else 0.0, abs=1e-5)
 
 
 unit = st.floats(0, 1)

@@ -1,0 +1,35 @@
+"""What selection should achieve, by quantitative genetics, from the alleles' means in one sample.
+
+With fitness as the trait, the additive genetic variance ``V_A = sum_i p_i (1 - p_i) alpha_i^2``, where ``alpha_i`` is
+the average effect of allele i, says how fast mean fitness can rise (Fisher's fundamental theorem; the breeder's
+equation). An estimate ``a_i = f(i) - f_bar(i)`` of ``alpha_i`` from N individuals has the sampling variance
+``V_P (1 / n_1 + 1 / n_0)``, with ``V_P`` the variance of fitness and ``n_1, n_0`` the individuals with and without the
+allele. Over thousands of genes that noise is larger than the signal, so it is subtracted.
+"""
+
+from torch import Tensor
+
+from nne.fitness import AlleleMeans
+
+
+def additive_variance(means: AlleleMeans) -> Tensor:
+    """``V_A`` of the fitness that was given, an unbiased estimate (it may be negative)."""
+    s = means.share
+    seen = (s * (1 - s) * (means.f - means.f_bar).square())[means.polymorphic].sum()
+    return seen - noise(means)
+
+
+def noise(means: AlleleMeans) -> Tensor:
+    """What sampling adds to ``sum_i p_i (1 - p_i) a_i^2``: ``V_P / N`` for each polymorphic gene."""
+    return means.variance * means.polymorphic.sum() / means.N
+
+
+def predicted_response(before: Tensor, after: Tensor, means: AlleleMeans) -> Tensor:
+    """The change in mean fitness that a change in allele frequencies should bring: ``sum_i (p'_i - p_i) alpha_i``.
+
+    ``p'_i - p_i`` was chosen by the same sample that ``a_i`` comes from; what their common noise adds is subtracted.
+    """
+    which = means.polymorphic & (means.f != means.f_bar)
+    a, s = (means.f - means.f_bar)[which], means.share[which]
+    sampling = means.variance / means.N * (1 / s + 1 / (1 - s))
+    return ((after - before)[which] * (a - sampling / a)).sum()
