@@ -103,14 +103,19 @@ def others(runs: list[Run], experiments: Experiments) -> list[Row]:
 
 
 def evolution(runs: list[Run], _: Experiments) -> list[Row]:
-    """Every evolution, by the number of genes: what individuals and those who stand for them can do."""
+    """Every evolution, by g and the number of genes: what individuals and those who stand for them can do."""
+    evolved: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.learner == "evolution":
+            evolved.setdefault(run.key("learner.expression") or "identity", []).append(run)
+    groups = [(g, *group) for g, found in evolved.items() for group in grouped(found, "learner.genes").items()]
     rows = []
-    evolved = [r for r in runs if r.learner == "evolution"]
-    for (name, dataset, device, genes), found in grouped(evolved, "learner.genes").items():
+    for g, (name, dataset, device, genes), found in groups:
         paper = PAPER.get(name.removesuffix("_paper")) if dataset == "mnist" else None
         rows.append(
             {
                 "experiment": name,
+                "g": g,
                 "genes": str(genes),
                 "data": dataset,
                 "paper": f"{paper}" if paper else "",

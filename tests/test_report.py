@@ -149,7 +149,7 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     readme.write_text(f"before\n<!-- table table1 -->\nold\n<!-- end -->\n{last}")
     done = reported("outputs", "--readme", "README.md", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "| nne_mnist10 | 100 | embedded |" in done.stdout
+    assert "| nne_mnist10 | identity | 100 | embedded |" in done.stdout
     assert "| `nne_linear` | 50 | 50 | ∞ |" in done.stdout
     written = {path.name for path in (tmp_path / "outputs" / "report").iterdir()}
     figures = {"learning.png", "lifetime.png", "figure2.png", "figure3.png", "caps.png", "linear.png"}
