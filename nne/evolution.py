@@ -134,14 +134,12 @@ class Evolution:
         unit = float((delta @ centred) / (centred @ centred).clamp(min=1e-30))  # of fitness, in delta_x
         if self.generation == 1:
             self.first_delta = float(delta.mean())
-        realised = float(delta.mean()) - self.first_delta
-        predicted, self.predicted = (
-            self.predicted,
-            self.predicted + unit * float(predicted_response(before, self.p, means)),
-        )
+        realised, predicted = float(delta.mean()) - self.first_delta, self.predicted
+        self.predicted += unit * float(predicted_response(before, self.p, means))
+        additive = additive_variance(means)
         return {
-            "selection/heritability": float(additive_variance(means) / means.variance.clamp(min=1e-30)),
-            "selection/signal_to_noise": float(additive_variance(means) / noise(means).clamp(min=1e-30)),
+            "selection/heritability": float(additive / means.variance.clamp(min=1e-30)),
+            "selection/signal_to_noise": float(additive / noise(means).clamp(min=1e-30)),
             "response/predicted": predicted,
             "response/realised": realised,
         }
