@@ -48,11 +48,11 @@ class EvolutionConfig:
     def check(self, config: Config) -> None:
         """What must hold between this learner and the rest of the configuration."""
         config.trains("network")
-        images = len(config.images.classes) * config.images.per_class
-        require(
-            self.batch is None or self.batch <= images,
-            f"learner.batch must be at most {images} (data.per_class x classes), got {self.batch}",
-        )
+        each = config.images.per_class
+        if self.batch and each:
+            images = len(config.images.classes) * each
+            right = self.batch <= images
+            require(right, f"learner.batch must be at most {images} (data.per_class x classes), got {self.batch}")
         require(
             self.epsilon_final is None or config.trainer.max_steps is not None,
             "learner.epsilon_final is reached at trainer.max_steps: set trainer.max_steps=N",

@@ -48,11 +48,13 @@ class Evolution:
 
         network, inputs = config.network, data.train_images.shape[1]
         assert network is not None
-        topology = sparse_topology(inputs, network.hidden, len(data.classes), network.edge_probability, config.seed)
+        topology = sparse_topology(inputs, network, len(data.classes), config.seed)
         self.W = sparse_weight_matrix(topology.links, own.genes, network.beta, config.seed, own.expression)
         self.topology = topology
-        self.population = Population(topology, self.W, _seen(data.train_images), compute.device, compute.dtype)
-        self.tested = Population(topology, self.W, _seen(data.test_images), compute.device, compute.dtype)
+        self.population, self.tested = (
+            Population(topology, self.W, _seen(images), compute.device, compute.dtype, network.cap)
+            for images in (data.train_images, data.test_images)
+        )
 
         self.generation = 0
         self.p = initial_frequencies(own.genes, config.seed).to(compute.device)

@@ -55,6 +55,23 @@ class WeightMatrix:
         offsets, genes = (index.int().to(device) for index in (self.offsets, self.genes))
         return replace(self, offsets=offsets, genes=genes, values=self.values.to(device, dtype))
 
+    def folded(self, p: Tensor, free: Tensor) -> "WeightMatrix":
+        """The matrix for genotypes of the ``free`` genes alone, ``[n_free]`` indices in order, followed by a 1.
+
+        What the other genes contribute, as they are in ``p: [n]``, becomes the column of that last gene, which
+        everybody carries.
+        """
+        place = torch.full((self.n,), ABSENT).index_put((free,), torch.arange(len(free)))
+        varies = place[self.genes] != ABSENT
+        still = replace(self, values=torch.where(varies, 0, self.values), g=identity)
+        row = torch.repeat_interleave(torch.arange(len(self.offsets) - 1), self.offsets.diff())[varies]
+        links = torch.arange(len(self.offsets) - 1)
+        order = torch.cat([row, links]).argsort(stable=True)
+        genes = torch.cat([place[self.genes[varies]], torch.full_like(links, len(free))])[order]
+        values = torch.cat([self.values[varies], still.weights(p[None])[:, 0]])[order]
+        offsets = torch.cat([links[:1], torch.bincount(row, minlength=len(links)).add_(1).cumsum(0)])
+        return replace(self, n=len(free) + 1, offsets=offsets, genes=genes, values=values)
+
     def weights(self, x: Tensor) -> Tensor:
         """``g(W x^T): [m, N]`` for genotypes (or allele frequencies) ``x: [N, n]``, link by link."""
         genotypes = x.T.to(self.values.dtype).contiguous()

@@ -25,17 +25,14 @@ def convergence(history: dict[int, Tensor]) -> Figure:
 
 
 def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation: int) -> Figure:
-    """Input weights of the hidden units with the strongest output weights in the mean network ``W p``.
+    """Input weights of the hidden units with the strongest weights to the layer above in the mean network ``W p``.
 
     A unit sees a tenth of the pixels, scattered: each field is averaged over 5 x 5 pixels to show where it is for and
     where against. Fields are scaled one by one.
     """
-    rows, columns, side = 3, 10, int(topology.inputs**0.5)
-    weights = W.weights(p.cpu()[None].to(W.values.dtype))[:, 0]
-    edges = len(topology.unit)
-    strength = weights[edges:].view(topology.hidden, -1).norm(dim=1)
-    fields = torch.zeros(topology.hidden, topology.inputs, dtype=weights.dtype)
-    fields[topology.unit, topology.pixel] = weights[:edges]
+    rows, columns, side = 3, 10, int(topology.first.sources**0.5)
+    fields, above, *_ = (matrix[0] for matrix in topology.matrices(W.weights(p.cpu()[None]).T))
+    strength = above.norm(dim=0)
     chosen = fields[strength.argsort(descending=True)[: rows * columns]].view(-1, 1, side, side)
     smooth = torch.nn.functional.avg_pool2d(chosen, 5, stride=1, padding=2)[:, 0]
     smooth = smooth / smooth.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)

@@ -1,8 +1,9 @@
 """The order in which a population's weights are made and used.
 
-Every individual shares the graph; only the weights differ. So links are laid out by hidden unit: units are sorted
-by in-degree and cut into blocks, each block padded to its own largest in-degree K, and layer 1 of a whole
-population becomes one dense batched product per block over the ~10 % of links that exist.
+Every individual shares the graph; only the weights differ. So the links into the first hidden layer are laid out by
+hidden unit: units are sorted by in-degree and cut into blocks, each block padded to its own largest in-degree K, and
+layer 1 of a whole population becomes one dense batched product per block over the ~10 % of links that exist. What the
+layers above see differs from individual to individual, so there the matrices are full, with zeros for absent links.
 """
 
 from dataclasses import dataclass
@@ -10,49 +11,58 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.network import Topology
+from training.network import Edges, Topology
 
 ABSENT = -1
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Every block's slots, then the output layer.
+    """Every block's slots, then those of the layers above.
 
     ``slots: [slots]`` the link of each slot, ``ABSENT`` where it is padding.
     ``blocks``: for each block of hidden units, ``[units, K]`` the input pixel of each slot, or ``inputs`` (a row of
     zeros) where it is padding.
+    ``above``: the shape ``(sources, units)`` of each layer above; its slots are in that order.
     """
 
     slots: Tensor
     blocks: tuple[Tensor, ...]
+    above: tuple[tuple[int, int], ...]
 
 
 def by_hidden_unit(topology: Topology, seen: Tensor, block_units: int) -> Layout:
-    """Lay the links out by hidden unit, leaving out edges from pixels that are never ``seen: [inputs]``.
+    """Lay the links out, leaving out edges from pixels that are never ``seen: [inputs]``.
 
     An edge from a pixel that is zero in every image carries nothing, so the network computes the same without it.
     """
-    edge = seen[topology.pixel].nonzero()[:, 0]
-    unit, pixel = topology.unit[edge], topology.pixel[edge]
-    degree = torch.bincount(unit, minlength=topology.hidden)
+    order, links, blocks = _in_blocks(topology.first, seen, block_units)
+    above = [cells.T for cells in topology.slots()[1:]]
+    above[0] = above[0][order]
+    slots = torch.cat([part.flatten() for part in (*links, *above)])
+    return Layout(slots, tuple(blocks), tuple((len(cells), cells.shape[1]) for cells in above))
+
+
+def _in_blocks(layer: Edges, seen: Tensor, block_units: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """The order of the first hidden layer's units; then the links and the pixels of each block, ``[units, K]``."""
+    edge = seen[layer.source].nonzero()[:, 0]
+    unit, pixel = layer.unit[edge], layer.source[edge]
+    degree = torch.bincount(unit, minlength=layer.units)
     start = degree.cumsum(0) - degree
     rank = torch.arange(len(unit)) - start[unit]
 
     order = degree.argsort(stable=True)
-    slots, blocks = [], []
+    links, blocks = [], []
     for units in torch.split(order, block_units):
         width = max(int(degree[units].max()), 1)
-        place = torch.full((topology.hidden,), ABSENT)
+        place = torch.full((layer.units,), ABSENT)
         place[units] = torch.arange(len(units))
         mine = place[unit] != ABSENT
         at = place[unit[mine]], rank[mine]
         link = torch.full((len(units), width), ABSENT)
         link[at] = edge[mine]
-        pixels = torch.full((len(units), width), topology.inputs)
+        pixels = torch.full((len(units), width), layer.sources)
         pixels[at] = pixel[mine]
-        slots.append(link.flatten())
+        links.append(link)
         blocks.append(pixels)
-    output = len(topology.unit) + torch.arange(topology.hidden * topology.classes).view(topology.hidden, -1)
-    slots.append(output[order].flatten())
-    return Layout(torch.cat(slots), tuple(blocks))
+    return order, links, blocks

@@ -20,7 +20,7 @@ from training.device import Compute, free_memory
 from training.errors import require
 from training.gradient import GradientDescent
 from training.learner import Metrics
-from training.network import sparse_topology
+from training.network import fire, sparse_topology
 from training.output_layer import OutputLayer
 from training.seeding import generator
 
@@ -73,25 +73,27 @@ def newborn(own: LifetimeConfig, config: Config, data: Dataset) -> OutputLayer:
     network, classes, device = evolved.network, len(data.classes), data.train_images.device
     assert network is not None
     inputs = data.train_images.shape[1]
-    needed = 4 * own.individuals * network.hidden * (2 * inputs + 2 * len(data.train_labels))
+    graph = sparse_topology(inputs, network, classes, evolved.seed)
+    cells = sum(layer.units * layer.sources for layer in graph.layers)
+    widest = max(inputs, *network.layers)
+    needed = 8 * own.individuals * (cells + widest * len(data.train_labels))
     free = free_memory(device)
     require(
         needed <= free,
         f"learner.individuals={own.individuals} need {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; "
         f"set it to at most {own.individuals * free // needed}",
     )
-    graph = sparse_topology(inputs, network.hidden, classes, network.edge_probability, evolved.seed)
     W = sparse_weight_matrix(graph.links, len(p), network.beta, evolved.seed, evolved.learner.expression)
     x = draw(p, config.seed, generation, range(own.individuals), stream="lifetime")
-    weights = W.weights(x).float().T
-    edges, outputs = weights[:, : len(graph.unit)], weights[:, len(graph.unit) :]
-    hidden = torch.zeros(own.individuals, network.hidden, inputs)
-    hidden[:, graph.unit, graph.pixel] = edges
-    hidden = hidden.to(device)
-    layer = OutputLayer(
-        lambda images: torch.relu(images @ hidden.transpose(1, 2)),
-        outputs.reshape(own.individuals, network.hidden, classes).transpose(1, 2).contiguous().to(device),
-    )
+    *hidden, outputs = (matrix.to(device) for matrix in graph.matrices(W.weights(x).float().T))
+
+    def see(images: Tensor) -> Tensor:
+        h = images
+        for matrix in hidden:
+            h = fire(h @ matrix.transpose(1, 2), network.cap, dim=2)
+        return h
+
+    layer = OutputLayer(see, outputs.contiguous())
     with torch.no_grad():
         spread = layer(layer.see(data.train_images)).std(dim=2).mean(dim=1)
         layer.w.div_(spread.clamp(min=1e-6)[:, None, None])

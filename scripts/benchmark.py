@@ -68,14 +68,15 @@ def dense_rewards(learner: Evolution, sample: int) -> Callable[[], Tensor]:
     """``delta_x`` of ``sample`` genotypes by full 784-wide layers in fp32, as one would write it at first."""
     topology, (images, labels) = learner.topology, learner.minibatch()
     every = learner.W.to(learner.device, torch.float32)
-    pixel, unit = topology.pixel.to(learner.device), topology.unit.to(learner.device)
+    first = topology.first
+    pixel, unit = first.source.to(learner.device), first.unit.to(learner.device)
 
     def run() -> Tensor:
         weights = every.weights(learner.genotypes(range(sample))).T
         edges = len(pixel)
-        w_in = images.new_zeros(sample, topology.inputs, topology.hidden)
+        w_in = images.new_zeros(sample, first.sources, first.units)
         w_in[:, pixel, unit] = weights[:, :edges]
-        w_out = weights[:, edges:].reshape(sample, topology.hidden, -1)
+        w_out = weights[:, edges:].reshape(sample, first.units, -1)
         logits = torch.bmm(torch.bmm(images.expand(sample, -1, -1), w_in).relu_(), w_out)
         return reward(logits.transpose(1, 2), labels, learner.temperature).mean(dim=1)
 

@@ -52,8 +52,8 @@ def gradient_descent(config: Config, data: "Dataset", compute: "Compute") -> "Le
 
     inputs, classes = data.train_images.shape[1], len(data.classes)
     if config.network:
-        shape = config.network.hidden, classes, config.network.edge_probability
-        network = SparseNetwork(sparse_topology(inputs, *shape, config.seed), config.seed)
+        topology = sparse_topology(inputs, config.network, classes, config.seed)
+        network = SparseNetwork(topology, config.network.cap, config.seed)
         return GradientDescent(config, data, compute, network.to(compute.device))
     assert config.features
     features = RandomFeatures(config.features, config.features_seed, data.train_images, compute.dtype)

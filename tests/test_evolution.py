@@ -92,11 +92,12 @@ def test_the_temperature_is_the_spread_of_the_logits_unless_given(
     fewer = Evolution(altered(small, genes=75), digits, fp32)
     x = learner.genotypes(range(64))
     weights = x.double() @ learner.W.dense().T
-    edges, images = len(learner.topology.unit), digits.train_images.double()
+    first, images = learner.topology.first, digits.train_images.double()
+    edges = len(first.unit)
     spreads = []
     for w in weights:
         w_in = torch.zeros(784, 40, dtype=torch.float64)
-        w_in[learner.topology.pixel, learner.topology.unit] = w[:edges]
+        w_in[first.source, first.unit] = w[:edges]
         spreads.append(((images @ w_in).relu() @ w[edges:].view(40, 10)).std(dim=1).mean())
     assert learner.temperature == pytest.approx(float(torch.stack(spreads).mean()), rel=1e-4)
     assert 2 < learner.temperature / fewer.temperature < 8  # in proportion to the number of genes, 4 here

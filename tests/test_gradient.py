@@ -30,7 +30,8 @@ def settings(**learner: object) -> Config:
 
 
 def whole_network(config: Config, digits: Dataset, compute: Compute) -> GradientDescent:
-    return GradientDescent(config, digits, compute, SparseNetwork(sparse_topology(784, 40, 10, 0.1, 0), 0))
+    network = SparseNetwork(sparse_topology(784, NetworkConfig(hidden=40), 10, 0), None, 0)
+    return GradientDescent(config, digits, compute, network)
 
 
 def output_layers(digits: Dataset, compute: Compute, networks: int, **learner: object) -> GradientDescent:
@@ -43,7 +44,8 @@ def test_sgd_is_gradient_descent_on_the_edges_there_are(digits: Dataset, fp32: C
     learner = whole_network(settings(optimiser="sgd", learning_rate=0.5, batch=200), digits, fp32)
     network = learner.network
     assert isinstance(network, SparseNetwork)
-    W, V, there = (t.detach().double().clone() for t in (network.edges, network.outputs, network.present))
+    (layer,) = network.hidden
+    W, V, there = (t.detach().double().clone() for t in (layer.weight, network.outputs, layer.present))
     learner.step()  # one batch: the whole of the training set
     images = digits.train_images.double()
     hidden = (images @ W.T).clamp(min=0)
@@ -51,8 +53,8 @@ def test_sgd_is_gradient_descent_on_the_edges_there_are(digits: Dataset, fp32: C
     error = (z - torch.nn.functional.one_hot(digits.train_labels, 10)) / len(images)
     back = (error @ V.T) * (hidden > 0)
     torch.testing.assert_close(network.outputs.double(), V - 0.5 * hidden.T @ error, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(network.edges.double(), W - 0.5 * (back.T @ images) * there, rtol=1e-4, atol=1e-6)
-    assert int(there.sum()) == int((network.edges != 0).sum()) < 0.15 * there.numel()
+    torch.testing.assert_close(layer.weight.double(), W - 0.5 * (back.T @ images) * there, rtol=1e-4, atol=1e-6)
+    assert int(there.sum()) == int((layer.weight != 0).sum()) < 0.15 * there.numel()
 
 
 def test_sgd_learns_digits(digits: Dataset, fp32: Compute) -> None:

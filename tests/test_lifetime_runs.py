@@ -40,7 +40,7 @@ def test_a_run_that_is_killed_and_resumed_equals_an_unbroken_one(
     assert unbroken["dtype"] == "float32"
     events = EventAccumulator(str(tmp_path / "killed"), size_guidance={"scalars": 0}).Reload()
     assert [e.step for e in events.Scalars("train/accuracy")] == list(range(1, unbroken["steps"] + 1))
-    wanted = {"dnn_reward_h1000": "dopamine", "dnn_kcap": "features/firing", "sgd_mnist5": "weights/edges"}
+    wanted = {"dnn_reward_h1000": "dopamine", "dnn_kcap": "features/firing", "sgd_mnist5": "weights/hidden.0.weight"}
     assert wanted.get(experiment) in (None, *events.Tags()["histograms"])
 
 

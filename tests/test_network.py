@@ -13,21 +13,25 @@ from nne.fitness import allele_means, reward, standardise
 from nne.genome import draw, initial_frequencies
 from nne.layout import ABSENT, by_hidden_unit
 from nne.population import Population, Tiling
+from training.config import NetworkConfig
 from training.network import Topology, sparse_topology
 
 CPU = torch.device("cpu")
 
 
-def dense_logits(topology: Topology, W: WeightMatrix, x: Tensor, images: Tensor) -> Tensor:
+def dense_logits(topology: Topology, W: WeightMatrix, x: Tensor, images: Tensor, cap: int | None = None) -> Tensor:
     """Each individual's network in full, one at a time, in float64: ``[N, C, B]``."""
-    weights = W.g(x.double() @ W.dense().T)
-    edges = len(topology.unit)
     result = []
-    for w in weights:
-        w_in = torch.zeros(topology.inputs, topology.hidden, dtype=torch.float64)
-        w_in[topology.pixel, topology.unit] = w[:edges]
-        hidden = (images.double() @ w_in).relu()
-        result.append((hidden @ w[edges:].view(topology.hidden, topology.classes)).T)
+    for w in W.g(x.double() @ W.dense().T):
+        h, start = images.double(), 0
+        for layer in topology.layers:
+            full = torch.zeros(layer.sources, layer.units, dtype=torch.float64)
+            full[layer.source, layer.unit] = w[start : start + len(layer.unit)]
+            h, start = (h @ full).relu(), start + len(layer.unit)
+            if cap:
+                least = h.sort(dim=1, descending=True).values[:, cap - 1 : cap]
+                h = torch.where(h >= least, h, 0)
+        result.append((h @ w[start:].view(-1, topology.classes)).T)
     return torch.stack(result)
 
 
@@ -47,7 +51,7 @@ def random_images(count: int, inputs: int, seed: int) -> Tensor:
 @settings(max_examples=40)
 @given(
     inputs=st.integers(1, 30),
-    hidden=st.integers(1, 25),
+    hidden=st.lists(st.integers(1, 25), min_size=1, max_size=3),
     classes=st.integers(2, 11),
     probability=st.floats(0.02, 1),
     genes=st.integers(1, 60),
@@ -56,10 +60,11 @@ def random_images(count: int, inputs: int, seed: int) -> Tensor:
     images=st.integers(1, 20),
     seed=st.integers(0, 10**6),
     g=st.sampled_from(EXPRESSIONS),
+    capped=st.booleans(),
 )
 def test_population_equals_dense_float64_networks(
     inputs: int,
-    hidden: int,
+    hidden: list[int],
     classes: int,
     probability: float,
     genes: int,
@@ -68,13 +73,15 @@ def test_population_equals_dense_float64_networks(
     images: int,
     seed: int,
     g: str,
+    capped: bool,
 ) -> None:
-    topology = sparse_topology(inputs, hidden, classes, probability, seed)
+    cap = max(min(hidden) // 2, 1) if capped else None
+    topology = sparse_topology(inputs, NetworkConfig(hidden, probability, cap=cap), classes, seed)
     W = sparse_weight_matrix(topology.links, genes, beta, seed, g)
     x = draw(initial_frequencies(genes, seed), seed, 0, range(individuals))
     y = random_images(images, inputs, seed)
-    population = Population(topology, W, y.amax(dim=0) > 0, CPU, torch.float32)
-    expected = dense_logits(topology, W, x, y)
+    population = Population(topology, W, y.amax(dim=0) > 0, CPU, torch.float32, cap)
+    expected = dense_logits(topology, W, x, y, cap)
     scale = max(float(expected.abs().max()), 1.0)
     assert float((logits_of(population, x, y) - expected).abs().max()) <= 1e-5 * scale
 
@@ -90,7 +97,7 @@ def test_every_expression_that_can_be_configured_exists() -> None:
 def paper_size(
     seed: int, dtype: torch.dtype, images: Tensor, genes: int = 2000
 ) -> tuple[Topology, WeightMatrix, Population]:
-    topology = sparse_topology(784, 1000, 10, 0.1, seed)
+    topology = sparse_topology(784, NetworkConfig(), 10, seed)
     W = sparse_weight_matrix(topology.links, genes, 0.0025, seed)
     return topology, W, Population(topology, W, images.amax(dim=0) > 0, CPU, dtype)
 
@@ -134,24 +141,25 @@ def test_tiles_shrink_to_the_memory_there_is() -> None:
 @settings(max_examples=50)
 @given(st.integers(1, 20), st.integers(1, 15), st.floats(0.05, 1), st.integers(1, 6), st.integers(0, 10**6))
 def test_layout_holds_every_seen_edge_once(inputs: int, hidden: int, probability: float, block: int, seed: int) -> None:
-    topology = sparse_topology(inputs, hidden, 3, probability, seed)
+    topology = sparse_topology(inputs, NetworkConfig(hidden, probability), 3, seed)
+    first = topology.first
     seen = torch.rand(inputs, generator=torch.Generator().manual_seed(seed)) < 0.7
     layout = by_hidden_unit(topology, seen, block)
     links = layout.slots[layout.slots != ABSENT]
-    edges, outputs = links[links < len(topology.unit)], links[links >= len(topology.unit)]
-    assert sorted(edges.tolist()) == seen[topology.pixel].nonzero()[:, 0].tolist()
-    assert sorted(outputs.tolist()) == list(range(len(topology.unit), topology.links))
+    edges, outputs = links[links < topology.edges], links[links >= topology.edges]
+    assert sorted(edges.tolist()) == seen[first.source].nonzero()[:, 0].tolist()
+    assert sorted(outputs.tolist()) == list(range(topology.edges, topology.links))
     pixels = torch.cat([block.flatten() for block in layout.blocks])
     of_slot = layout.slots[: len(pixels)]
-    assert torch.equal(pixels[of_slot != ABSENT], topology.pixel[of_slot[of_slot != ABSENT]])
+    assert torch.equal(pixels[of_slot != ABSENT], first.source[of_slot[of_slot != ABSENT]])
     assert bool((pixels[of_slot == ABSENT] == inputs).all())
 
 
 def test_edges_are_independent_with_the_given_probability() -> None:
-    topology = sparse_topology(784, 1000, 10, 0.1, 0)
-    count = len(topology.unit)
+    layer = sparse_topology(784, NetworkConfig(), 10, 0).first
+    count = len(layer.unit)
     assert abs(count - 78_400) < 5 * (784_000 * 0.1 * 0.9) ** 0.5
-    degrees = torch.bincount(topology.pixel, minlength=784).double()
+    degrees = torch.bincount(layer.source, minlength=784).double()
     assert abs(float(degrees.var()) / 90 - 1) < 0.3  # binomial: 1000 x 0.1 x 0.9
 
 
@@ -161,6 +169,22 @@ def test_weights_are_W_x(links: int, genes: int, beta: float, individuals: int, 
     x = torch.rand(individuals, genes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     weights = W.to(CPU, torch.float64).weights(x)
     torch.testing.assert_close(weights, W.dense() @ x.T)
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.floats(0.01, 1), st.integers(0, 10**6), st.sampled_from(EXPRESSIONS))
+def test_folding_the_genes_that_no_longer_vary_changes_no_weight(
+    links: int, n: int, beta: float, seed: int, g: str
+) -> None:
+    W = sparse_weight_matrix(links, n, beta, seed, g)
+    stream = torch.Generator().manual_seed(seed)
+    varies = torch.rand(n, generator=stream) < 0.5
+    x = (torch.rand(5, n, generator=stream) < 0.5).double()
+    x[:, ~varies] = x[0, ~varies]
+    free = varies.nonzero()[:, 0]
+    folded = W.folded(x[0], free)
+    assert (folded.n, len(folded.values)) == (len(free) + 1, links + int(varies[W.genes].sum()))
+    shorter = torch.cat([x[:, free], torch.ones(5, 1)], dim=1)
+    torch.testing.assert_close(folded.weights(shorter), W.weights(x))
 
 
 @given(st.lists(st.integers(-1, 9), min_size=1, max_size=30))

@@ -31,7 +31,7 @@ class DataConfig:
     source: str = key("auto", f"one of {', '.join(SOURCES)}; auto: MNIST if it can be had, else the embedded set")
     root: str | None = key(None, "folder of the data sets; default: $NNE_DATA, then a folder in the user's cache")
     classes: list[int] = field(default_factory=lambda: list(range(10)), metadata={"doc": "the classes to tell apart"})
-    per_class: int = key(200, "training images a class, drawn with the seed")
+    per_class: int | None = key(200, "training images a class, drawn with the seed; null: all there are")
     download: bool = key(True, "whether a data set that is not there may be downloaded")
 
     def __post_init__(self) -> None:
@@ -43,16 +43,40 @@ class DataConfig:
 
 @dataclass
 class NetworkConfig:
-    """The network: a sparse random input->hidden graph, ReLU, and a full softmax output layer (Sec. 3.1)."""
+    """The network: sparse random hidden layers with ReLU, and a full softmax output layer (Sec. 3.1)."""
 
-    hidden: int = key(1000, "hidden units, |h^1|")
-    edge_probability: float = key(0.1, "probability of each input->hidden edge")
+    hidden: Any = key(1000, "hidden units, |h^1|; of several layers: [1000,500]")
+    edge_probability: Any = key(0.1, "probability of each edge into a hidden layer; layer by layer: [0.1,0.2]")
     beta: float = key(0.0025, "probability that a gene touches a link: density of the weight generation matrix W")
+    cap: int | None = key(None, "k: only the k most active units of each hidden layer fire (Sec. 4, item 5)")
 
     def __post_init__(self) -> None:
-        at_least("network.hidden", self.hidden, 1)
-        within("network.edge_probability", self.edge_probability, 0, 1)
+        for units in self.layers:
+            whole = isinstance(units, int) and not isinstance(units, bool)
+            require(whole, f"network.hidden must be a whole number, or a list of them, got {self.hidden}")
+            at_least("network.hidden", units, 1)
+        given = self.densities
+        for probability in given:
+            number = isinstance(probability, int | float) and not isinstance(probability, bool)
+            require(number, f"network.edge_probability must be a number, or a list of them, got {probability}")
+            within("network.edge_probability", probability, 0, 1)
+        fits = len(given) == len(self.layers) > 0
+        require(fits, f"network.edge_probability must be one number, or one for each of network.hidden={self.hidden}")
         within("network.beta", self.beta, 0, 1)
+        at_least("network.cap", self.cap, 1)
+        fits = self.cap is None or self.cap <= min(self.layers)
+        require(fits, f"network.cap must be at most network.hidden={self.hidden}, got {self.cap}")
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Units of each hidden layer."""
+        return tuple(self.hidden) if isinstance(self.hidden, list | tuple) else (self.hidden,)
+
+    @property
+    def densities(self) -> tuple[float, ...]:
+        """The edge probability of each hidden layer."""
+        given = self.edge_probability
+        return tuple(given) if isinstance(given, list | tuple) else (given,) * len(self.layers)
 
 
 @dataclass

@@ -66,7 +66,7 @@ NOTHING = Dataset("none", "a task without images", (), *(torch.zeros(0) for _ in
 def load(config: DataConfig | None, seed: int) -> Dataset:
     """The data set of a run, if it has one.
 
-    That is ``per_class`` training images a class, drawn with the seed, and the whole test set.
+    That is ``per_class`` training images a class, drawn with the seed, or all; and the whole test set.
 
     Raises:
         UserError: files that are missing, truncated or altered, or fewer images than asked for.
@@ -78,9 +78,9 @@ def load(config: DataConfig | None, seed: int) -> Dataset:
     chosen = []
     for c in config.classes:
         of_class = (train[1] == c).nonzero()[:, 0]
-        enough = len(of_class) >= config.per_class
-        require(enough, f"data.per_class must be at most {len(of_class)} for {name}, got {config.per_class}")
-        chosen.append(of_class[torch.randperm(len(of_class), generator=generate)[: config.per_class]])
+        wanted = config.per_class or len(of_class)
+        require(wanted <= len(of_class), f"data.per_class must be at most {len(of_class)} for {name}, got {wanted}")
+        chosen.append(of_class[torch.randperm(len(of_class), generator=generate)[:wanted]])
     in_train, in_test = torch.cat(chosen), torch.isin(test[1], torch.tensor(config.classes))
     index = torch.zeros(10, dtype=torch.long)
     index[config.classes] = torch.arange(len(config.classes))

@@ -1,4 +1,4 @@
-"""The network that evolution and gradient descent share: a sparse random input->hidden graph, a full output layer.
+"""The network that evolution and gradient descent share: sparse random hidden layers, a full output layer.
 
 ``SparseNetwork`` is the same graph with weights that gradients can train, for the baseline of Table 1.
 """
@@ -8,34 +8,73 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from training.config import NetworkConfig
 from training.seeding import generator
 
 
 @dataclass(frozen=True)
-class Topology:
-    """The links of a ``inputs - hidden - classes`` network; edges are sorted by hidden unit, then by input pixel.
+class Edges:
+    """The links into one hidden layer, sorted by its unit and then by their source.
 
-    ``unit, pixel: [m1]`` the ends of each edge. A link is one of the ``m1`` edges, or one of the
-    ``hidden * classes`` output weights, which follow them.
+    ``unit, source: [edges]``, their ends, out of ``units`` of this layer and ``sources`` of the layer before it.
     """
 
-    inputs: int
-    hidden: int
-    classes: int
+    units: int
+    sources: int
     unit: Tensor
-    pixel: Tensor
+    source: Tensor
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The links of a network: the edges into hidden layer after hidden layer, then every output weight.
+
+    The output weight of the last hidden layer's unit ``u`` and class ``c`` is link ``edges + u * classes + c``.
+    """
+
+    layers: tuple[Edges, ...]
+    classes: int
+
+    @property
+    def first(self) -> Edges:
+        """The input->hidden graph."""
+        return self.layers[0]
+
+    @property
+    def edges(self) -> int:
+        """Links that do not go to the output layer."""
+        return sum(len(layer.unit) for layer in self.layers)
 
     @property
     def links(self) -> int:
         """``m``, the number of weights."""
-        return len(self.unit) + self.hidden * self.classes
+        return self.edges + self.layers[-1].units * self.classes
+
+    def slots(self) -> list[Tensor]:
+        """The link of every cell of each layer's matrix, ``[units, sources]``, -1 where there is none; outputs last."""
+        found, link = [], 0
+        for layer in self.layers:
+            cells = torch.full((layer.units, layer.sources), -1)
+            cells[layer.unit, layer.source] = torch.arange(link, link + len(layer.unit))
+            found.append(cells)
+            link += len(layer.unit)
+        return [*found, torch.arange(link, self.links).view(-1, self.classes).T]
+
+    def matrices(self, weights: Tensor) -> list[Tensor]:
+        """The matrix of every layer, ``[N, units, sources]``, from weights ``[N, m]`` link by link; outputs last."""
+        padded = torch.cat([weights, weights.new_zeros(len(weights), 1)], dim=1)
+        return [padded[:, cells] for cells in self.slots()]
 
 
-def sparse_topology(inputs: int, hidden: int, classes: int, edge_probability: float, seed: int) -> Topology:
-    """Each input->hidden edge is there with probability ``edge_probability``, independently (Sec. 3.1)."""
-    present = torch.rand(hidden, inputs, generator=generator(seed, "edges")) < edge_probability
-    unit, pixel = present.nonzero(as_tuple=True)
-    return Topology(inputs, hidden, classes, unit, pixel)
+def sparse_topology(inputs: int, config: NetworkConfig, classes: int, seed: int) -> Topology:
+    """Each edge into a hidden layer is there with its layer's probability, independently (Sec. 3.1)."""
+    layers, sources = [], inputs
+    for i, (units, probability) in enumerate(zip(config.layers, config.densities, strict=True)):
+        stream = generator(seed, "edges", i) if i else generator(seed, "edges")
+        unit, source = (torch.rand(units, sources, generator=stream) < probability).nonzero(as_tuple=True)
+        layers.append(Edges(units, sources, unit, source))
+        sources = units
+    return Topology(tuple(layers), classes)
 
 
 def uniform(shape: tuple[int, ...], bound: float, stream: torch.Generator) -> Tensor:
@@ -43,24 +82,45 @@ def uniform(shape: tuple[int, ...], bound: float, stream: torch.Generator) -> Te
     return (torch.rand(shape, generator=stream) * 2 - 1) * bound
 
 
-class SparseNetwork(nn.Module):
-    """784 - hidden ReLU - classes softmax on a sparse graph, with every weight to be trained.
+def fire(hidden: Tensor, cap: int | None, dim: int) -> Tensor:
+    """``relu`` in place, and then only the ``cap`` most active units along ``dim`` (Sec. 4, item 5); all that tie."""
+    hidden = hidden.relu_()
+    if cap is None:
+        return hidden
+    least = hidden.topk(cap, dim=dim, sorted=False).values.amin(dim=dim, keepdim=True)
+    return hidden.masked_fill(hidden < least, 0)
 
-    Weights begin as Kaiming uniform for the edges that a unit has on average, the output layer uniform within
-    ``1 / sqrt(hidden)``. Edges that do not exist are held at zero.
-    """
+
+class SparseLinear(nn.Module):
+    """A layer whose absent edges are held at zero; weights begin as Kaiming uniform for a unit's average in-degree."""
 
     present: Tensor
 
-    def __init__(self, topology: Topology, seed: int) -> None:
+    def __init__(self, layer: Edges, stream: torch.Generator) -> None:
         super().__init__()
-        stream = generator(seed, "initial weights")
-        shape = topology.hidden, topology.inputs
-        present = torch.zeros(shape).index_put((topology.unit, topology.pixel), torch.ones(()))
-        fan_in = max(len(topology.unit) / topology.hidden, 1.0)
+        shape = layer.units, layer.sources
+        present = torch.zeros(shape).index_put((layer.unit, layer.source), torch.ones(()))
+        fan_in = max(len(layer.unit) / layer.units, 1.0)
         self.register_buffer("present", present, persistent=False)
-        self.edges = nn.Parameter(uniform(shape, (6 / fan_in) ** 0.5, stream) * present)
-        self.outputs = nn.Parameter(uniform((topology.hidden, topology.classes), topology.hidden**-0.5, stream))
+        self.weight = nn.Parameter(uniform(shape, (6 / fan_in) ** 0.5, stream) * present)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """``[B, units]`` of ``[B, sources]``."""
+        return seen @ (self.weight * self.present).T
+
+
+class SparseNetwork(nn.Module):
+    """Sparse hidden layers with ReLU, softmax classes, and every weight to be trained.
+
+    Output weights begin uniform within ``1 / sqrt(hidden)``.
+    """
+
+    def __init__(self, topology: Topology, cap: int | None, seed: int) -> None:
+        super().__init__()
+        self.cap, stream = cap, generator(seed, "initial weights")
+        self.hidden = nn.ModuleList(SparseLinear(layer, stream) for layer in topology.layers)
+        last = topology.layers[-1].units
+        self.outputs = nn.Parameter(uniform((last, topology.classes), last**-0.5, stream))
 
     def see(self, images: Tensor) -> Tensor:
         """Nothing is fixed here: the images themselves."""
@@ -68,5 +128,7 @@ class SparseNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``[1, B, C]`` of images ``[B, inputs]``."""
-        hidden = torch.relu(images @ (self.edges * self.present).T)
-        return (hidden @ self.outputs)[None]
+        h = images
+        for layer in self.hidden:
+            h = fire(layer(h), self.cap, dim=1)
+        return (h @ self.outputs)[None]
