@@ -8,6 +8,7 @@ from training.errors import at_least, one_of, require, within
 
 EXPRESSIONS = ["identity", "relu", "sigmoid", "tanh"]
 TRANSFORMS = ["none", "standardise", "rank"]
+SELECTIONS = ["population_genetics", "pbil", "compact_ga", "igo", "momentum", "adam", "ridge"]
 
 
 @dataclass
@@ -20,7 +21,8 @@ class EvolutionConfig:
     genes: int = key(5000, "n, the number of genes")
     expression: str = key("identity", f"g in the weights g(W x): {', '.join(EXPRESSIONS)} (Sec. 4, item 1)")
     population: int = key(1000, "N, individuals in a generation")
-    epsilon: float = key(1.0, "strength of selection in eq. (3)")
+    selection: str = key("population_genetics", f"how p moves, by eq. (3) or else: {', '.join(SELECTIONS)}")
+    epsilon: float = key(1.0, "strength of selection")
     epsilon_final: float | None = key(None, "strength of selection at trainer.max_steps, reached geometrically")
     weak_until: float = key(0.0, "share of trainer.max_steps for which selection stays at epsilon")
     batch: int | None = key(None, "images a generation, the same for everyone; null: all of the training set")
@@ -29,6 +31,9 @@ class EvolutionConfig:
         "the logits are divided by this in the fitness; null: by their spread over classes in the first generation",
     )
     fitness: str = key("standardise", "delta_x over the population: none (as printed), standardise or rank")
+    freeze: float | None = key(
+        None, "alleles within so much of 0 or 1 are fixed for good and no longer cost anything (Sec. 4, item 2)"
+    )
     stop_at_fixed: float | None = key(None, "stop once this share of the alleles is fixed (within 0.01 of 0 or 1)")
     test_individuals: int = key(100, "individuals drawn for the final evaluation; a fifth of them on the way")
 
@@ -42,6 +47,9 @@ class EvolutionConfig:
         at_least("learner.batch", self.batch, 1)
         within("learner.temperature", 1.0 if self.temperature is None else self.temperature, 0, float("inf"))
         one_of("learner.fitness", self.fitness, TRANSFORMS)
+        one_of("learner.selection", self.selection, SELECTIONS)
+        frozen = 0 if self.freeze is None else self.freeze
+        require(0 <= frozen < 0.5, f"learner.freeze must be from 0 to below 0.5, got {self.freeze}")
         within("learner.stop_at_fixed", 1.0 if self.stop_at_fixed is None else self.stop_at_fixed, 0, 1)
         at_least("learner.test_individuals", self.test_individuals, 2)
 

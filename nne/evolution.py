@@ -1,230 +1,158 @@
-"""Neural net evolution, the learner: one generation is draw, express, evaluate, select (Sec. 2 and 3.1)."""
+"""Evolution of allele frequencies, for any fitness: ask for a generation, tell how fit each individual was (Sec. 2).
+
+evolution = Evolution(genes=100, population=500)
+for _ in range(100):
+    x = evolution.ask()              # [500, 100] bool
+    evolution.tell(fitness_of(x))    # [500], more is better
+"""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from nne.config import EvolutionConfig
-from nne.expression import sparse_weight_matrix
-from nne.fitness import TRANSFORMS, AlleleMeans, allele_means, reward
+from nne.fitness import TRANSFORMS
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
-from nne.performance import Performance, measure
-from nne.population import Population
 from nne.response import additive_variance, noise, predicted_response
-from nne.selection import weak_selection
-from training.config import Config
-from training.data import Dataset
-from training.device import Compute
-from training.errors import require
-from training.learner import Metrics, State, is_milestone
-from training.network import sparse_topology
-from training.seeding import generator
+from nne.selection import RULES, Sample
+from training.errors import at_least, one_of, require, within
+from training.learner import Metrics, State
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+REFOLD = 0.95  # alleles are frozen once they leave no more than this share of the free ones
 
 
 class Evolution:
-    """Allele frequencies ``p: [n]`` that evolve because some genotypes classify better than others."""
+    """Allele frequencies ``p: [n]`` that evolve because some genotypes are fitter than others.
 
-    step_name = "generation"
-    headline = "test/individuals"
-    result = "test_accuracy"
-    charts: ClassVar[dict[str, list[str]]] = {
-        "accuracy on the test set": ["test/individuals", "test/modal", "test/mean_weights", "test/vote"],
-        "genetic variation": ["population/heterozygosity", "population/fixed"],
-        "fitness": ["fitness/mean", "fitness/best"],
-        "response to selection": ["response/realised", "response/predicted"],
-    }
+    Args:
+        genes: ``n``.
+        population: ``N``, individuals in a generation.
+        epsilon: strength of selection; ``tell`` accepts another for one generation.
+        selection: a name in ``nne.selection.RULES``; the default is eq. (3).
+        fitness: a name in ``nne.fitness.TRANSFORMS``, what is done to the figures told.
+        freeze: alleles within so much of 0 or 1 are taken to be fixed, and no longer drawn; None: never.
+        seed: same seed, same genotypes, whatever the device.
+        tile: how many genotypes exist at once while ``tell`` goes through them again.
 
-    def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
-        own = config.learner
-        assert isinstance(own, EvolutionConfig)
-        self.config, self.seed, self.generations = own, config.seed, config.trainer.max_steps
-        self.device = compute.device
-        self.images, self.labels = data.train_images, data.train_labels
+    Raises:
+        UserError: an argument out of its bounds.
+    """
 
-        network, inputs = config.network, data.train_images.shape[1]
-        assert network is not None
-        topology = sparse_topology(inputs, network, len(data.classes), config.seed)
-        self.W = sparse_weight_matrix(topology.links, own.genes, network.beta, config.seed, own.expression)
-        self.topology = topology
-        self.population, self.tested = (
-            Population(topology, self.W, _seen(images), compute.device, compute.dtype, network.cap)
-            for images in (data.train_images, data.test_images)
-        )
-
+    def __init__(
+        self,
+        genes: int,
+        population: int = 1000,
+        *,
+        epsilon: float = 1.0,
+        selection: str = "population_genetics",
+        fitness: str = "standardise",
+        freeze: float | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        tile: int = 64,
+    ) -> None:
+        at_least("genes", genes, 1)
+        at_least("population", population, 2)
+        within("epsilon", epsilon, 0, float("inf"))
+        one_of("selection", selection, list(RULES))
+        one_of("fitness", fitness, list(TRANSFORMS))
+        require(freeze is None or 0 <= freeze < 0.5, f"freeze must be from 0 to below 0.5, got {freeze}")
+        self.N, self.epsilon, self.margin, self.seed, self.tile = population, epsilon, freeze, seed, tile
+        self.rule, self.transform = RULES[selection], TRANSFORMS[fitness]
         self.generation = 0
-        self.p = initial_frequencies(own.genes, config.seed).to(compute.device)
-        self.history = {0: self.p}
-        self.predicted = self.first_delta = 0.0
-        self.temperature = own.temperature or self.spread_of_logits()
+        self.p = initial_frequencies(genes, seed).to(device)
+        self.free = torch.arange(genes, device=device)
+        self.memory = self.p.new_zeros(self.rule.remembers, genes)
+        self.predicted = self.first = 0.0
 
-    def step(self) -> Metrics:
-        """One generation."""
-        images, labels = self.minibatch()
-        delta = self.rewards(images, labels)
-        fitness = TRANSFORMS[self.config.fitness](delta)
-        means = allele_means(map(self.genotypes, self.tiles()), fitness)
-        selected = weak_selection(self.p, means.f, means.f_bar, self.epsilon)
-        before, self.p = self.p, torch.where(means.polymorphic, selected, self.p)
-        self.generation += 1
-        if is_milestone(self.generation):
-            self.history[self.generation] = self.p
-        return self.metrics(delta) | self.response(before, means, delta, fitness)
+    def ask(self, individuals: range | None = None) -> Tensor:
+        """This generation's genotypes, or those of some individuals: ``x: [N, n]`` bool, the same however often."""
+        return draw(self.p, self.seed, self.generation, individuals or range(self.N))
 
-    def minibatch(self) -> tuple[Tensor, Tensor]:
-        """The images of this generation, the same for every individual."""
-        if self.config.batch is None:
-            return self.images, self.labels
-        everyone = torch.randperm(len(self.labels), generator=generator(self.seed, "minibatch", self.generation))
-        chosen = everyone[: self.config.batch].to(self.device)
-        return self.images[chosen], self.labels[chosen]
+    def ask_free(self, individuals: range) -> Tensor:
+        """The same at the genes that are not frozen, ``[len(individuals), len(free)]``."""
+        return draw(self.p[self.free], self.seed, self.generation, individuals, genes=self.free)
 
-    def genotypes(self, individuals: range) -> Tensor:
-        """Some individuals of this generation, ``x: [len(individuals), n]``."""
-        return draw(self.p, self.seed, self.generation, individuals)
+    def tell(self, fitness: Tensor, epsilon: float | None = None) -> Metrics:
+        """Select: the fitness of this generation's individuals, ``[N]``, moves ``p``. Returns figures to log.
 
-    def tiles(self) -> Iterator[range]:
-        """The population in fixed blocks of individuals."""
-        return self.population.tiles(self.config.population)
-
-    def rewards(self, images: Tensor, labels: Tensor) -> Tensor:
-        """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1)."""
-        total = torch.zeros(self.config.population, dtype=torch.float64, device=self.device)
-        for who, which, logits in self.population.evaluate(self.genotypes, len(total), images):
-            part = reward(logits, labels[which], self.temperature)
-            total[who.start : who.stop] += part.sum(dim=1, dtype=torch.float64)
-        return total / len(labels)
-
-    def spread_of_logits(self) -> float:
-        """Standard deviation over classes, for some individuals on a sample of the training images.
-
-        Divided by it, logits are of order 1 whatever the number of genes, and few images lie beyond the clip at
-        ``alpha^2``, where a class that nobody gets right yet would pay nothing for getting less wrong.
+        Raises:
+            UserError: fitness that is not ``N`` finite numbers.
         """
-        some = self.images[:: max(len(self.images) // 128, 1)]
-        _, _, logits = next(self.population.evaluate(self.genotypes, 64, some))
-        return float(logits.std(dim=1).mean()) or 1.0
-
-    @property
-    def epsilon(self) -> float:
-        """Strength of selection now: weak at first; then, if so configured, geometrically to ``epsilon_final``."""
-        start, final = self.config.epsilon, self.config.epsilon_final
-        if final is None or self.generations is None:
-            return start
-        weak = self.config.weak_until
-        progress = min(max((self.generation / self.generations - weak) / (1 - weak), 0.0), 1.0)
-        return float(start * (final / start) ** progress)
-
-    def metrics(self, delta: Tensor) -> Metrics:
-        """What a generation says about itself."""
+        require(fitness.shape == (self.N,), f"fitness must be of shape [{self.N}], got {list(fitness.shape)}")
+        delta = fitness.to(self.p)
+        require(bool(delta.isfinite().all()), "fitness must be finite numbers")
+        epsilon = self.epsilon if epsilon is None else epsilon
+        before, remembered = self.p[self.free], self.memory[:, self.free]
+        sample = Sample(self.transform(delta), self.tiles)
+        selected = self.rule.move(before, sample, epsilon, remembered)
+        after = torch.where(sample.means.polymorphic, selected, before)
+        response = self.response(before, after, sample, delta)
+        self.p = self.p.index_copy(0, self.free, after)
+        self.memory = self.memory.index_copy(1, self.free, remembered)
+        self.generation += 1
+        if self.margin is not None:
+            self.freeze(self.margin)
         return {
             "fitness/mean": float(delta.mean()),
             "fitness/sd": float(delta.std()),
             "fitness/best": float(delta.max()),
             "population/heterozygosity": heterozygosity(self.p),
             "population/fixed": fixed_fraction(self.p),
-            "selection/epsilon": self.epsilon,
+            "population/free": len(self.free) / len(self.p),
+            "selection/epsilon": epsilon,
+            **response,
         }
 
-    def response(self, before: Tensor, means: AlleleMeans, delta: Tensor, fitness: Tensor) -> Metrics:
-        """What selection should have achieved so far, in units of ``delta_x``, and what it did (nne/response.py)."""
-        centred = fitness - fitness.mean()
-        unit = float((delta @ centred) / (centred @ centred).clamp(min=1e-30))  # of fitness, in delta_x
-        if self.generation == 1:
-            self.first_delta = float(delta.mean())
-        realised, predicted = float(delta.mean()) - self.first_delta, self.predicted
-        self.predicted += unit * float(predicted_response(before, self.p, means))
+    def tiles(self) -> Iterator[Tensor]:
+        """The population at its free genes, in order."""
+        for start in range(0, self.N, self.tile):
+            yield self.ask_free(range(start, min(start + self.tile, self.N)))
+
+    def freeze(self, margin: float) -> None:
+        """Fix the free alleles within ``margin`` of 0 or 1, if they are enough to be worth it."""
+        p = self.p[self.free]
+        varies = torch.minimum(p, 1 - p) > margin
+        if int(varies.sum()) <= REFOLD * len(p):
+            self.p = self.p.index_copy(0, self.free, torch.where(varies, p, p.round()))
+            self.free = self.free[varies]
+
+    def response(self, before: Tensor, after: Tensor, sample: Sample, delta: Tensor) -> Metrics:
+        """What selection should have achieved so far, in units of fitness, and what it did (nne/response.py)."""
+        centred = sample.fitness - sample.fitness.mean()
+        unit = float((delta @ centred) / (centred @ centred).clamp(min=1e-30))  # of transformed fitness, as told
+        if self.generation == 0:
+            self.first = float(delta.mean())
+        predicted, means = self.predicted, sample.means
+        self.predicted += unit * float(predicted_response(before, after, means))
         additive = additive_variance(means)
         return {
             "selection/heritability": float(additive / means.variance.clamp(min=1e-30)),
             "selection/signal_to_noise": float(additive / noise(means).clamp(min=1e-30)),
             "response/predicted": predicted,
-            "response/realised": realised,
+            "response/realised": float(delta.mean()) - self.first,
         }
-
-    def performance(self, images: Tensor, labels: Tensor, count: int) -> Performance:
-        """How ``count`` individuals drawn from ``p``, and the networks that stand for all of them, do on images."""
-        return measure(
-            self.tested,
-            self.p,
-            lambda who: draw(self.p, self.seed, self.generation, who, stream="test"),
-            count,
-            images,
-            labels,
-            self.temperature,
-        )
-
-    def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
-        """Test accuracies, from a fifth of the individuals that ``summary`` draws."""
-        found = self.performance(images, labels, max(2, self.config.test_individuals // 5))
-        return {
-            "test/individuals": found.mean,
-            "test/individuals_sd": found.sd,
-            "test/modal": found.modal,
-            "test/mean_weights": found.mean_weights,
-            "test/vote": found.vote,
-        }
-
-    def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
-        """The numbers of the population; the headline is the mean over individuals."""
-        found = self.performance(images, labels, self.config.test_individuals)
-        return {
-            "test_accuracy": found.mean,
-            "generations": self.generation,
-            "temperature": self.temperature,
-            "fixed": fixed_fraction(self.p),
-            "heterozygosity": heterozygosity(self.p),
-            "individuals": {"mean": found.mean, "sd": found.sd, "count": len(found.individuals)},
-            "modal": found.modal,
-            "mean_weights": found.mean_weights,
-            "vote": found.vote,
-        }
-
-    def reason_to_stop(self) -> str | None:
-        """Fixation: when selection has nothing left to choose from."""
-        enough = self.config.stop_at_fixed
-        fixed = fixed_fraction(self.p)
-        return f"{fixed:.1%} of the alleles are fixed" if enough is not None and fixed >= enough else None
-
-    def histograms(self) -> dict[str, Tensor]:
-        """The distribution of allele frequencies."""
-        return {"population/p": self.p}
-
-    def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
-        """Fig. 2, the confusion matrix of the individuals, and receptive fields of the mean network."""
-        from nne import figures
-        from training.figures import confusion
-
-        found = self.performance(images, labels, max(2, self.config.test_individuals // 5))
-        yield "convergence", figures.convergence({**self.history, self.generation: self.p})
-        yield "confusion", confusion(found.confusion, f"Individuals after {self.generation} generations")
-        yield "receptive_fields", figures.receptive_fields(self.topology, self.W, self.p, self.generation)
 
     def state_dict(self) -> State:
-        """``p``, the generation, and ``p`` at earlier milestones. No random state: draws depend on the seed alone."""
+        """All that changes. There is no random state: draws depend on seed and generation alone."""
         return {
             "p": self.p,
             "generation": torch.tensor(self.generation),
-            "history_generations": torch.tensor(list(self.history)),
-            "history_p": torch.stack(list(self.history.values())).float(),
-            "response": torch.tensor([self.predicted, self.first_delta], dtype=torch.float64),
+            "free": torch.zeros_like(self.p, dtype=torch.bool).index_fill(0, self.free, True),
+            "memory": self.memory,
+            "response": torch.tensor([self.predicted, self.first], dtype=torch.float64),
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Go on from a saved generation."""
-        fits = state.keys() == self.state_dict().keys() and state["p"].shape == self.p.shape
+        """Go on from a saved generation.
+
+        Raises:
+            UserError: the state is of another number of genes, or of another rule of selection.
+        """
+        own = self.state_dict()
+        fits = own.keys() <= state.keys() and all(own[k].shape == state[k].shape for k in own)
         require(fits, f"the checkpoint does not hold {len(self.p)} allele frequencies: it is from another kind of run")
-        self.p = state["p"].to(self.device)
+        self.p, self.memory = state["p"].to(self.p.device), state["memory"].to(self.p.device)
+        self.free = state["free"].to(self.p.device).nonzero()[:, 0]
         self.generation = int(state["generation"])
-        past = zip(state["history_generations"].tolist(), state["history_p"].to(self.device), strict=True)
-        self.history = dict(past)
-        self.predicted, self.first_delta = state["response"].tolist()
-
-
-def _seen(images: Tensor) -> Tensor:
-    """``[inputs]``: the pixels that are not zero in every image."""
-    return images.amax(dim=0) > 0
+        self.predicted, self.first = state["response"].tolist()

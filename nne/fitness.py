@@ -66,6 +66,16 @@ class AlleleMeans:
         return (self.share > 0) & (self.share < 1)
 
 
+def carried(genotypes: Iterable[Tensor], rows: Tensor) -> Tensor:
+    """Sums over the carriers of each allele, ``[k, n]`` float64, of ``rows: [k, N]``, given the population in tiles."""
+    start, sums = 0, torch.zeros(len(rows), 1, dtype=torch.float64, device=rows.device)
+    rows = rows.float()
+    for x in genotypes:
+        sums = sums + rows[:, start : start + len(x)] @ x.float()
+        start += len(x)
+    return sums
+
+
 def allele_means(genotypes: Iterable[Tensor], fitness: Tensor) -> AlleleMeans:
     """Mean fitness of the individuals with and without each allele (Sec. 3.1).
 
@@ -74,13 +84,8 @@ def allele_means(genotypes: Iterable[Tensor], fitness: Tensor) -> AlleleMeans:
         fitness: ``[N]``.
     """
     fitness = fitness.double()
-    rows = torch.stack([fitness, torch.ones_like(fitness)]).float()
-    start, sums = 0, torch.zeros(2, 1, dtype=torch.float64, device=fitness.device)
-    for x in genotypes:
-        sums = sums + rows[:, start : start + len(x)] @ x.float()
-        start += len(x)
-    carried, carriers = sums
+    total, carriers = carried(genotypes, torch.stack([fitness, torch.ones_like(fitness)]))
     others = len(fitness) - carriers
-    f = torch.where(carriers > 0, carried / carriers, 0.0)
-    f_bar = torch.where(others > 0, (fitness.sum() - carried) / others, 0.0)
+    f = torch.where(carriers > 0, total / carriers, 0.0)
+    f_bar = torch.where(others > 0, (fitness.sum() - total) / others, 0.0)
     return AlleleMeans(f, f_bar, carriers / len(fitness), fitness.var(correction=0), len(fitness))

@@ -22,14 +22,18 @@ def initial_frequencies(n: int, seed: int) -> Tensor:
     return torch.rand(n, generator=generator(seed, "frequencies"), dtype=torch.float64)
 
 
-def draw(p: Tensor, seed: int, generation: int, individuals: range, stream: str = "genotypes") -> Tensor:
+def draw(
+    p: Tensor, seed: int, generation: int, individuals: range, stream: str = "genotypes", genes: Tensor | None = None
+) -> Tensor:
     """The genotypes of some individuals of one generation, ``x: [len(individuals), n]``.
 
     A 32-bit integer hash of the gene, keyed with 64 bits for the individual, is compared with ``p`` in steps of
-    2^-32. ``stream`` keeps the individuals drawn for a test apart from those drawn to evolve.
+    2^-32. ``stream`` keeps the individuals drawn for a test apart from those drawn to evolve. ``genes``: which of the
+    genome's genes the entries of ``p`` are, if not all.
     """
     first, second = _individual_keys(key(seed, stream, generation), individuals, p.device)
-    u = torch.arange(len(p), dtype=torch.int32, device=p.device) * _signed(GOLDEN_32, 32) + first[:, None]
+    which = torch.arange(len(p), dtype=torch.int32, device=p.device) if genes is None else genes.int()
+    u = which * _signed(GOLDEN_32, 32) + first[:, None]
     u = _scramble(_scramble(u).add_(second[:, None]))
     threshold = (p * 2.0**32).round().long() - 2**31
     always = threshold == 2**31

@@ -1,7 +1,43 @@
-"""Selection: how allele frequencies move from one generation to the next."""
+"""Selection: how allele frequencies move from one generation to the next. Eq. (3), and what else is known to move them.
+
+Every rule has the same form, ``rule(p, sample, epsilon, memory) -> p``. In the limit of weak selection eq. (3) on
+standardised fitness ``z`` is ``p + epsilon cov(x, z)``, and so the rules share the scale of ``epsilon``.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from nne.fitness import AlleleMeans, allele_means, carried
+
+BEST = 0.1  # the share of a population that PBIL learns from
+MOMENTUM, ADAM = 0.9, (0.9, 0.999)  # decay of what is remembered, per generation
+HERITABILITY = 0.5  # of fitness, as ridge regression supposes it
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What selection knows of a generation.
+
+    ``fitness: [N]``. ``genotypes()`` gives the individuals in order, in tiles ``x: [tile, n]``.
+    """
+
+    fitness: Tensor
+    genotypes: Callable[[], Iterable[Tensor]]
+
+    @cached_property
+    def means(self) -> AlleleMeans:
+        """``f`` and ``f_bar`` of every allele."""
+        return allele_means(self.genotypes(), self.fitness)
+
+    def pull(self, utility: Tensor, p: Tensor) -> Tensor:
+        """``1/N sum_x u_x (x - p): [n]``, where a step goes that likes the individuals by ``utility: [N]``."""
+        towards: Tensor = carried(self.genotypes(), utility[None])[0]
+        return (towards - utility.sum() * p) / len(utility)
 
 
 def weak_selection(p: Tensor, f: Tensor, f_bar: Tensor, epsilon: float) -> Tensor:
@@ -21,3 +57,92 @@ def weak_selection(p: Tensor, f: Tensor, f_bar: Tensor, epsilon: float) -> Tenso
     absent = (1 - p) * (1 + epsilon * f_bar).clamp(min=0)
     offspring = present + absent
     return torch.where(offspring > 0, present / offspring, p)
+
+
+def population_genetics(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
+    """Eq. (3)."""
+    return weak_selection(p, sample.means.f, sample.means.f_bar, epsilon)
+
+
+def pbil(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
+    """Population-based incremental learning (Baluja 1994): towards the mean of the best tenth, at rate ``epsilon``."""
+    best = max(round(BEST * len(sample.fitness)), 1)
+    order = sample.fitness.argsort(descending=True, stable=True)
+    chosen = torch.zeros_like(sample.fitness).index_fill(0, order[:best], len(order) / best)
+    return (p + min(epsilon, 1.0) * sample.pull(chosen, p)).clamp(0, 1)
+
+
+def compact_ga(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
+    """The compact genetic algorithm (Harik, Lobo and Goldberg 1999).
+
+    Individuals compete in pairs; where the two differ, ``p`` moves by one in a virtual population of ``N / epsilon``
+    towards the winner.
+    """
+    first, second = (sample.fitness[i : len(sample.fitness) // 2 * 2 : 2] for i in (0, 1))
+    won = torch.sign(first - second)
+    utility = torch.zeros_like(sample.fitness)
+    utility[: 2 * len(won)] = torch.stack([won, -won], dim=1).flatten()
+    return (p + epsilon * sample.pull(utility, p)).clamp(0, 1)
+
+
+def igo(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
+    """Information-geometric optimisation (Ollivier et al. 2017): the natural gradient of utilities that depend on
+    ranks alone, here falling with the logarithm of the rank to zero at the middle, as those of CMA-ES."""
+    N = len(sample.fitness)
+    place = (-sample.fitness).argsort(stable=True).argsort(stable=True) + 1
+    utility = (torch.log(torch.tensor(N / 2 + 1)) - place.double().log()).clamp(min=0)
+    utility = utility - utility.mean()
+    return (p + epsilon * sample.pull(utility / utility.square().mean().sqrt(), p)).clamp(0, 1)
+
+
+def momentum(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
+    """Eq. (3), which moves ``logit p`` by ``epsilon (f - f_bar)``, on a running mean of that (Polyak 1964)."""
+    (mean,) = memory
+    mean.mul_(MOMENTUM).add_((1 - MOMENTUM) * (sample.means.f - sample.means.f_bar))
+    return torch.sigmoid(p.logit() + epsilon * mean)
+
+
+def adam(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
+    """Adam (Kingma and Ba 2015) on ``logit p``, where mean fitness has the gradient ``p (1 - p) (f - f_bar)``."""
+    mean, square, age = memory
+    gradient = p * (1 - p) * (sample.means.f - sample.means.f_bar)
+    age.add_(1)
+    for memorised, now, decay in ((mean, gradient, ADAM[0]), (square, gradient.square(), ADAM[1])):
+        memorised.mul_(decay).add_((1 - decay) * now)
+    step = mean / (1 - ADAM[0] ** age) / ((square / (1 - ADAM[1] ** age)).sqrt() + 1e-8)
+    return torch.sigmoid(p.logit() + epsilon * step)
+
+
+def ridge(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
+    """Eq. (3) along effects of all alleles estimated jointly: ridge regression of fitness on genotypes, which is the
+    genomic prediction of breeders (Meuwissen, Hayes and Goddard 2001).
+
+    By itself each ``f - f_bar`` holds the chance effects of all other alleles too. With ``Z = x - p`` and
+    ``G = Z Z^T``, the joint estimate is ``Z^T u`` with ``(G + lambda) u = z``. Steps are as long as those of eq. (3).
+    """
+    Z = torch.cat([x.float() - p.float() for x in sample.genotypes()])
+    G = (Z @ Z.T).double()
+    penalty = G.diagonal().mean().clamp(min=1e-9) * (1 - HERITABILITY) / HERITABILITY
+    u = torch.linalg.solve(G + penalty * torch.eye(len(G), dtype=G.dtype, device=G.device), sample.fitness)
+    effects, marginal = sample.pull(u, p), sample.means.f - sample.means.f_bar
+    length = (p * (1 - p) * torch.stack([marginal, effects]).square()).sum(dim=1).sqrt()
+    effects = effects * torch.where(length[1] > 0, length[0] / length[1], 0.0)
+    return weak_selection(p, (1 - p) * effects, -p * effects, epsilon)
+
+
+class Rule(NamedTuple):
+    """How ``p`` moves, and how many numbers a gene it remembers from generation to generation."""
+
+    move: Callable[[Tensor, Sample, float, Tensor], Tensor]
+    remembers: int = 0
+
+
+RULES: dict[str, Rule] = {
+    "population_genetics": Rule(population_genetics),
+    "pbil": Rule(pbil),
+    "compact_ga": Rule(compact_ga),
+    "igo": Rule(igo),
+    "momentum": Rule(momentum, remembers=1),
+    "adam": Rule(adam, remembers=3),
+    "ridge": Rule(ridge),
+}

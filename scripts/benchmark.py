@@ -25,8 +25,8 @@ from torch import Tensor
 from dnn.config import DopamineConfig
 from dnn.network import Dopamine
 from nne.config import EvolutionConfig
-from nne.evolution import Evolution
 from nne.fitness import reward
+from nne.learner import NetworkEvolution
 from training import data
 from training.config import Config, DataConfig, FeaturesConfig, NetworkConfig, TrainerConfig
 from training.device import Compute, choose, peak_memory
@@ -64,7 +64,7 @@ class Row:
     peak_gib: float
 
 
-def dense_rewards(learner: Evolution, sample: int) -> Callable[[], Tensor]:
+def dense_rewards(learner: NetworkEvolution, sample: int) -> Callable[[], Tensor]:
     """``delta_x`` of ``sample`` genotypes by full 784-wide layers in fp32, as one would write it at first."""
     topology, (images, labels) = learner.topology, learner.minibatch()
     every = learner.W.to(learner.device, torch.float32)
@@ -96,7 +96,7 @@ def timed(run: Callable[[], object], device: torch.device) -> float:
 
 def measure(config: Config, dataset: data.Dataset, compute: Compute, repeats: int) -> Row:
     """Both paths in turn, ``repeats`` times after a warm-up."""
-    learner = Evolution(config, dataset, compute)
+    learner = NetworkEvolution(config, dataset, compute)
     sample = min(DENSE_GENOTYPES, config.learner.population)
     learner.step()
     peak = peak_memory(compute.device)

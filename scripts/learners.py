@@ -38,9 +38,9 @@ def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
         from nne.linear_evolution import LinearEvolution
 
         return LinearEvolution(config, data, compute)
-    from nne.evolution import Evolution
+    from nne.learner import NetworkEvolution
 
-    return Evolution(config, data, compute)
+    return NetworkEvolution(config, data, compute)
 
 
 def gradient_descent(config: Config, data: "Dataset", compute: "Compute") -> "Learner":

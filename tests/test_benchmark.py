@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import benchmark
-from nne.evolution import Evolution
+from nne.learner import NetworkEvolution
 from tests.conftest import altered
 from training.config import Config, TrainerConfig
 from training.data import Dataset
@@ -17,7 +17,7 @@ from training.device import Compute
 
 
 def test_the_dense_path_is_the_same_network(small: Config, digits: Dataset, fp32: Compute) -> None:
-    learner = Evolution(altered(small, batch=None), digits, fp32)
+    learner = NetworkEvolution(altered(small, batch=None), digits, fp32)
     dense = benchmark.dense_rewards(learner, 9)
     torch.testing.assert_close(
         dense(), learner.rewards(*learner.minibatch())[:9], rtol=1e-4, atol=1e-4, check_dtype=False

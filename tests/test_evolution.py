@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nne.evolution import Evolution
+from nne.learner import NetworkEvolution
 from tests.conftest import altered
 from training.checkpoint import state_sha256
 from training.config import Config
@@ -12,7 +12,7 @@ from training.device import Compute
 from training.errors import UserError
 
 
-def fingerprint(learner: Evolution, steps: int) -> str:
+def fingerprint(learner: NetworkEvolution, steps: int) -> str:
     for _ in range(steps):
         learner.step()
     return state_sha256(learner.state_dict())
@@ -25,13 +25,13 @@ def test_fitness_rises(
     small: Config, digits: Dataset, fp32: Compute, fitness: str, epsilon: float, rise: float
 ) -> None:
     """Raw fitness selects weakly, however large epsilon is: its spread over the population is small."""
-    learner = Evolution(altered(small, fitness=fitness, epsilon=epsilon, batch=None), digits, fp32)
+    learner = NetworkEvolution(altered(small, fitness=fitness, epsilon=epsilon, batch=None), digits, fp32)
     rewards = [learner.step()["fitness/mean"] for _ in range(25)]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + rise
 
 
 def test_individuals_learn_to_tell_digits_apart(small: Config, digits: Dataset, fp32: Compute) -> None:
-    learner = Evolution(altered(small, population=300), digits, fp32)
+    learner = NetworkEvolution(altered(small, population=300), digits, fp32)
     before = learner.evaluate(digits.test_images, digits.test_labels)
     for _ in range(60):
         learner.step()
@@ -43,53 +43,55 @@ def test_individuals_learn_to_tell_digits_apart(small: Config, digits: Dataset, 
 
 
 def test_same_seed_same_bits(small: Config, digits: Dataset, fp32: Compute) -> None:
-    first, second = (fingerprint(Evolution(small, digits, fp32), 4) for _ in range(2))
+    first, second = (fingerprint(NetworkEvolution(small, digits, fp32), 4) for _ in range(2))
     assert first == second
 
 
 def test_another_seed_is_another_run(small: Config, digits: Dataset, fp32: Compute) -> None:
     other = altered(small)
     other.seed = 1
-    assert fingerprint(Evolution(small, digits, fp32), 1) != fingerprint(Evolution(other, digits, fp32), 1)
+    assert fingerprint(NetworkEvolution(small, digits, fp32), 1) != fingerprint(
+        NetworkEvolution(other, digits, fp32), 1
+    )
 
 
 def test_resumed_equals_unbroken_bit_for_bit(small: Config, digits: Dataset, fp32: Compute) -> None:
-    unbroken = Evolution(small, digits, fp32)
-    broken = Evolution(small, digits, fp32)
+    unbroken = NetworkEvolution(small, digits, fp32)
+    broken = NetworkEvolution(small, digits, fp32)
     fingerprint(broken, 3)
-    resumed = Evolution(small, digits, fp32)
+    resumed = NetworkEvolution(small, digits, fp32)
     resumed.load_state_dict(broken.state_dict())
     assert fingerprint(resumed, 9) == fingerprint(unbroken, 12)
 
 
 def test_a_gene_that_does_not_vary_in_the_sample_does_not_move(small: Config, digits: Dataset, fp32: Compute) -> None:
-    learner = Evolution(small, digits, fp32)
-    learner.p[:50] = 1e-7  # nobody of 70 will carry these
-    learner.p[50:60] = 1.0
-    before = learner.p.clone()
+    learner = NetworkEvolution(small, digits, fp32)
+    learner.evolution.p[:50] = 1e-7  # nobody of 70 will carry these
+    learner.evolution.p[50:60] = 1.0
+    before = learner.evolution.p.clone()
     learner.step()
-    assert torch.equal(learner.p[:60], before[:60])
-    assert not bool((learner.p[60:] == before[60:]).all())
+    assert torch.equal(learner.evolution.p[:60], before[:60])
+    assert not bool((learner.evolution.p[60:] == before[60:]).all())
 
 
 def test_minibatches_are_shared_fresh_and_within_the_training_set(
     small: Config, digits: Dataset, fp32: Compute
 ) -> None:
-    learner = Evolution(small, digits, fp32)
+    learner = NetworkEvolution(small, digits, fp32)
     first, again = learner.minibatch()[0], learner.minibatch()[0]
     learner.step()
     assert torch.equal(first, again)
     assert not torch.equal(first, learner.minibatch()[0])
     assert first.shape == (40, 784)
-    everything = Evolution(altered(small, batch=None), digits, fp32).minibatch()
+    everything = NetworkEvolution(altered(small, batch=None), digits, fp32).minibatch()
     assert len(everything[1]) == 200
 
 
 def test_the_temperature_is_the_spread_of_the_logits_unless_given(
     small: Config, digits: Dataset, fp32: Compute
 ) -> None:
-    learner = Evolution(small, digits, fp32)
-    fewer = Evolution(altered(small, genes=75), digits, fp32)
+    learner = NetworkEvolution(small, digits, fp32)
+    fewer = NetworkEvolution(altered(small, genes=75), digits, fp32)
     x = learner.genotypes(range(64))
     weights = x.double() @ learner.W.dense().T
     first, images = learner.topology.first, digits.train_images.double()
@@ -101,35 +103,35 @@ def test_the_temperature_is_the_spread_of_the_logits_unless_given(
         spreads.append(((images @ w_in).relu() @ w[edges:].view(40, 10)).std(dim=1).mean())
     assert learner.temperature == pytest.approx(float(torch.stack(spreads).mean()), rel=1e-4)
     assert 2 < learner.temperature / fewer.temperature < 8  # in proportion to the number of genes, 4 here
-    assert Evolution(altered(small, temperature=3.5), digits, fp32).temperature == 3.5
+    assert NetworkEvolution(altered(small, temperature=3.5), digits, fp32).temperature == 3.5
 
 
 def test_selection_is_weak_then_strong(small: Config, digits: Dataset, fp32: Compute) -> None:
-    learner = Evolution(altered(small, epsilon=2.0, epsilon_final=8.0, weak_until=0.5), digits, fp32)
+    learner = NetworkEvolution(altered(small, epsilon=2.0, epsilon_final=8.0, weak_until=0.5), digits, fp32)
     strengths = {}
-    for learner.generation in (0, 10, 15, 20, 30):
-        strengths[learner.generation] = learner.epsilon
+    for learner.evolution.generation in (0, 10, 15, 20, 30):
+        strengths[learner.evolution.generation] = learner.epsilon
     assert strengths == pytest.approx({0: 2, 10: 2, 15: 4, 20: 8, 30: 8})
 
 
 def test_it_stops_once_enough_alleles_are_fixed(small: Config, digits: Dataset, fp32: Compute) -> None:
-    learner = Evolution(altered(small, stop_at_fixed=0.5), digits, fp32)
+    learner = NetworkEvolution(altered(small, stop_at_fixed=0.5), digits, fp32)
     assert learner.reason_to_stop() is None
-    learner.p[:200] = 0.0
+    learner.evolution.p[:200] = 0.0
     assert "of the alleles are fixed" in (learner.reason_to_stop() or "")
 
 
 def test_a_state_of_another_size_is_refused(small: Config, digits: Dataset, fp32: Compute) -> None:
-    state = Evolution(altered(small, genes=299), digits, fp32).state_dict()
+    state = NetworkEvolution(altered(small, genes=299), digits, fp32).state_dict()
     with pytest.raises(UserError, match="does not hold 300 allele frequencies"):
-        Evolution(small, digits, fp32).load_state_dict(state)
+        NetworkEvolution(small, digits, fp32).load_state_dict(state)
 
 
 def test_the_networks_that_stand_for_a_fixed_population_are_its_individuals(
     small: Config, digits: Dataset, fp32: Compute
 ) -> None:
-    learner = Evolution(small, digits, fp32)
-    learner.p = (learner.p > 0.5).double()
+    learner = NetworkEvolution(small, digits, fp32)
+    learner.evolution.p = (learner.evolution.p > 0.5).double()
     found = learner.performance(digits.test_images, digits.test_labels, 3)
     assert found.individuals.tolist() == [found.modal] * 3
     assert found.mean_weights == found.modal == found.vote
@@ -139,7 +141,7 @@ def test_the_networks_that_stand_for_a_fixed_population_are_its_individuals(
 
 
 def test_figures_can_be_drawn(small: Config, digits: Dataset, fp32: Compute, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    learner = Evolution(small, digits, fp32)
+    learner = NetworkEvolution(small, digits, fp32)
     learner.step()
     for name, figure in learner.figures(digits.test_images, digits.test_labels):
         figure.savefig(tmp_path / f"{name}.png")

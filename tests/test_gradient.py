@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nne.config import LifetimeConfig
-from nne.evolution import Evolution
+from nne.learner import NetworkEvolution
 from nne.lifetime import Lifetime
 from tests.conftest import Command, summary
 from training import checkpoint
@@ -112,7 +112,7 @@ def test_what_does_not_fit_in_memory_is_seen_again(
 @pytest.fixture
 def evolved(small: Config, digits: Dataset, fp32: Compute, tmp_path: Path) -> Path:
     """A run folder with the checkpoint of a short evolution."""
-    learner = Evolution(small, digits, fp32)
+    learner = NetworkEvolution(small, digits, fp32)
     for _ in range(3):
         learner.step()
     facts = checkpoint.Facts("nne_mnist10", digits.name, 3, 1.0, to_dict(small))
@@ -129,12 +129,12 @@ def test_individuals_are_born_as_evolution_would_have_them(
     evolved: Path, small: Config, digits: Dataset, fp32: Compute
 ) -> None:
     learner = Lifetime(lifetime(evolved, small), digits, fp32)
-    parents = Evolution(small, digits, fp32)
+    parents = NetworkEvolution(small, digits, fp32)
     state, facts = checkpoint.load_latest(evolved / "checkpoints")
     parents.load_state_dict(state)
     from nne.genome import draw
 
-    x = draw(parents.p, 0, facts.step, range(4), stream="lifetime")
+    x = draw(parents.evolution.p, 0, facts.step, range(4), stream="lifetime")
     of_population = torch.zeros(4, dtype=torch.float64)
     for who, which, logits in parents.tested.evaluate(lambda some: x[some.start : some.stop], 4, digits.test_images):
         of_population[who.start : who.stop] += (logits.argmax(dim=1) == digits.test_labels[which]).sum(dim=1)

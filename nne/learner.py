@@ -1,0 +1,212 @@
+"""Neural net evolution, the learner: one generation is draw, express, evaluate, select (Sec. 2 and 3.1)."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from nne.config import EvolutionConfig
+from nne.evolution import Evolution
+from nne.expression import sparse_weight_matrix
+from nne.fitness import reward
+from nne.genome import draw, fixed_fraction, heterozygosity
+from nne.performance import Performance, measure
+from nne.population import Population
+from training.config import Config
+from training.data import Dataset
+from training.device import Compute
+from training.learner import Metrics, State, is_milestone
+from training.network import sparse_topology
+from training.seeding import generator
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class NetworkEvolution:
+    """Evolves networks because some genotypes classify better than others."""
+
+    step_name = "generation"
+    headline = "test/individuals"
+    result = "test_accuracy"
+    charts: ClassVar[dict[str, list[str]]] = {
+        "accuracy on the test set": ["test/individuals", "test/modal", "test/mean_weights", "test/vote"],
+        "genetic variation": ["population/heterozygosity", "population/fixed"],
+        "fitness": ["fitness/mean", "fitness/best"],
+        "response to selection": ["response/realised", "response/predicted"],
+    }
+
+    def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
+        own = config.learner
+        assert isinstance(own, EvolutionConfig)
+        self.config, self.seed, self.generations = own, config.seed, config.trainer.max_steps
+        self.device = compute.device
+        self.images, self.labels = data.train_images, data.train_labels
+
+        network, inputs = config.network, data.train_images.shape[1]
+        assert network is not None
+        topology = sparse_topology(inputs, network, len(data.classes), config.seed)
+        self.W = sparse_weight_matrix(topology.links, own.genes, network.beta, config.seed, own.expression)
+        self.topology = topology
+        self.population, self.tested = (
+            Population(topology, self.W, _seen(images), compute.device, compute.dtype, network.cap)
+            for images in (data.train_images, data.test_images)
+        )
+
+        self.evolution = Evolution(
+            own.genes,
+            own.population,
+            selection=own.selection,
+            fitness=own.fitness,
+            freeze=own.freeze,
+            seed=config.seed,
+            device=compute.device,
+            tile=self.population.tiling.genotypes,
+        )
+        self.folded = own.genes
+        self.history = {0: self.evolution.p}
+        self.temperature = own.temperature or self.spread_of_logits()
+
+    @property
+    def generation(self) -> int:
+        """How many have lived."""
+        return self.evolution.generation
+
+    def step(self) -> Metrics:
+        """One generation."""
+        images, labels = self.minibatch()
+        delta = self.rewards(images, labels)
+        metrics = self.evolution.tell(delta, self.epsilon)
+        self.fold()
+        if is_milestone(self.generation):
+            self.history[self.generation] = self.evolution.p
+        return metrics
+
+    def minibatch(self) -> tuple[Tensor, Tensor]:
+        """The images of this generation, the same for every individual."""
+        if self.config.batch is None:
+            return self.images, self.labels
+        everyone = torch.randperm(len(self.labels), generator=generator(self.seed, "minibatch", self.generation))
+        chosen = everyone[: self.config.batch].to(self.device)
+        return self.images[chosen], self.labels[chosen]
+
+    def genotypes(self, individuals: range) -> Tensor:
+        """Some individuals of this generation: their free genes and, once some are frozen, a 1 for all of those."""
+        x = self.evolution.ask_free(individuals)
+        return x if self.folded == len(self.evolution.p) else torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+
+    def fold(self) -> None:
+        """Have the population forget the genes that were frozen since."""
+        if self.folded != len(self.evolution.free):
+            self.population.fold(self.evolution.p, self.evolution.free)
+            self.folded = len(self.evolution.free)
+
+    def rewards(self, images: Tensor, labels: Tensor) -> Tensor:
+        """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1)."""
+        total = torch.zeros(self.config.population, dtype=torch.float64, device=self.device)
+        for who, which, logits in self.population.evaluate(self.genotypes, len(total), images):
+            part = reward(logits, labels[which], self.temperature)
+            total[who.start : who.stop] += part.sum(dim=1, dtype=torch.float64)
+        return total / len(labels)
+
+    def spread_of_logits(self) -> float:
+        """Standard deviation over classes, for some individuals on a sample of the training images.
+
+        Divided by it, logits are of order 1 whatever the number of genes, and few images lie beyond the clip at
+        ``alpha^2``, where a class that nobody gets right yet would pay nothing for getting less wrong.
+        """
+        some = self.images[:: max(len(self.images) // 128, 1)]
+        _, _, logits = next(self.population.evaluate(self.genotypes, 64, some))
+        return float(logits.std(dim=1).mean()) or 1.0
+
+    @property
+    def epsilon(self) -> float:
+        """Strength of selection now: weak at first; then, if so configured, geometrically to ``epsilon_final``."""
+        start, final = self.config.epsilon, self.config.epsilon_final
+        if final is None or self.generations is None:
+            return start
+        weak = self.config.weak_until
+        progress = min(max((self.generation / self.generations - weak) / (1 - weak), 0.0), 1.0)
+        return float(start * (final / start) ** progress)
+
+    def performance(self, images: Tensor, labels: Tensor, count: int) -> Performance:
+        """How ``count`` individuals drawn from ``p``, and the networks that stand for all of them, do on images."""
+        return measure(
+            self.tested,
+            self.evolution.p,
+            lambda who: draw(self.evolution.p, self.seed, self.generation, who, stream="test"),
+            count,
+            images,
+            labels,
+            self.temperature,
+        )
+
+    def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
+        """Test accuracies, from a fifth of the individuals that ``summary`` draws."""
+        found = self.performance(images, labels, max(2, self.config.test_individuals // 5))
+        return {
+            "test/individuals": found.mean,
+            "test/individuals_sd": found.sd,
+            "test/modal": found.modal,
+            "test/mean_weights": found.mean_weights,
+            "test/vote": found.vote,
+        }
+
+    def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
+        """The numbers of the population; the headline is the mean over individuals."""
+        found = self.performance(images, labels, self.config.test_individuals)
+        return {
+            "test_accuracy": found.mean,
+            "generations": self.generation,
+            "temperature": self.temperature,
+            "fixed": fixed_fraction(self.evolution.p),
+            "heterozygosity": heterozygosity(self.evolution.p),
+            "individuals": {"mean": found.mean, "sd": found.sd, "count": len(found.individuals)},
+            "modal": found.modal,
+            "mean_weights": found.mean_weights,
+            "vote": found.vote,
+        }
+
+    def reason_to_stop(self) -> str | None:
+        """Fixation: when selection has nothing left to choose from."""
+        enough = self.config.stop_at_fixed
+        fixed = fixed_fraction(self.evolution.p)
+        return f"{fixed:.1%} of the alleles are fixed" if enough is not None and fixed >= enough else None
+
+    def histograms(self) -> dict[str, Tensor]:
+        """The distribution of allele frequencies."""
+        return {"population/p": self.evolution.p}
+
+    def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
+        """Fig. 2, the confusion matrix of the individuals, and receptive fields of the mean network."""
+        from nne import figures
+        from training.figures import confusion
+
+        found = self.performance(images, labels, max(2, self.config.test_individuals // 5))
+        yield "convergence", figures.convergence({**self.history, self.generation: self.evolution.p})
+        yield "confusion", confusion(found.confusion, f"Individuals after {self.generation} generations")
+        yield (
+            "receptive_fields",
+            figures.receptive_fields(self.topology, self.W, self.evolution.p, self.generation),
+        )
+
+    def state_dict(self) -> State:
+        """The evolution's, and ``p`` at earlier milestones."""
+        return {
+            **self.evolution.state_dict(),
+            "history_generations": torch.tensor(list(self.history)),
+            "history_p": torch.stack(list(self.history.values())).float(),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a saved generation."""
+        self.evolution.load_state_dict(state)
+        self.fold()
+        past = zip(state["history_generations"].tolist(), state["history_p"].to(self.device), strict=True)
+        self.history = dict(past)
+
+
+def _seen(images: Tensor) -> Tensor:
+    """``[inputs]``: the pixels that are not zero in every image."""
+    return images.amax(dim=0) > 0
