@@ -1,20 +1,21 @@
 """Neural net evolution: the weights are a sparse linear function of genes, and gene frequencies evolve (Sec. 2).
 
-``from nne import Evolution`` evolves binary genes for any fitness.
+``from nne import Evolution`` evolves binary genes for any fitness, ``ModulePopulation`` any network of PyTorch.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nne.evolution import Evolution
+    from nne.module import ModulePopulation
 
-__all__ = ["Evolution"]
+__all__ = ["Evolution", "ModulePopulation"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: configurations are read without torch."""
-    if name != "Evolution":
+    homes = {"Evolution": "nne.evolution", "ModulePopulation": "nne.module"}
+    if name not in homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nne.evolution import Evolution
-
-    return Evolution
+    return getattr(import_module(homes[name]), name)

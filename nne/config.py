@@ -89,6 +89,9 @@ class LifetimeConfig(GradientConfig):
     def check(self, config: Config) -> None:
         """What must hold between this learner and the rest of the configuration."""
         config.trains("network")
+        assert config.network
+        module = config.network.module
+        require(module is None, f"learner={self.name} needs a sparse network; set network.module=null, got {module}")
         config.decays(self.decay)
 
 

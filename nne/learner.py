@@ -11,13 +11,14 @@ from nne.evolution import Evolution
 from nne.expression import sparse_weight_matrix
 from nne.fitness import reward
 from nne.genome import draw, fixed_fraction, heterozygosity
+from nne.module import ModulePopulation
 from nne.performance import Performance, measure
-from nne.population import Population
+from nne.population import Networks, Population
 from training.config import Config
 from training.data import Dataset
 from training.device import Compute
 from training.learner import Metrics, State, is_milestone
-from training.network import sparse_topology
+from training.network import load_module, sparse_topology
 from training.seeding import generator
 
 if TYPE_CHECKING:
@@ -44,16 +45,7 @@ class NetworkEvolution:
         self.device = compute.device
         self.images, self.labels = data.train_images, data.train_labels
 
-        network, inputs = config.network, data.train_images.shape[1]
-        assert network is not None
-        topology = sparse_topology(inputs, network, len(data.classes), config.seed)
-        self.W = sparse_weight_matrix(topology.links, own.genes, network.beta, config.seed, own.expression)
-        self.topology = topology
-        self.population, self.tested = (
-            Population(topology, self.W, _seen(images), compute.device, compute.dtype, network.cap)
-            for images in (data.train_images, data.test_images)
-        )
-
+        self.population, self.tested = populations(config, data, compute)
         self.evolution = Evolution(
             own.genes,
             own.population,
@@ -186,10 +178,9 @@ class NetworkEvolution:
         found = self.performance(images, labels, max(2, self.config.test_individuals // 5))
         yield "convergence", figures.convergence({**self.history, self.generation: self.evolution.p})
         yield "confusion", confusion(found.confusion, f"Individuals after {self.generation} generations")
-        yield (
-            "receptive_fields",
-            figures.receptive_fields(self.topology, self.W, self.evolution.p, self.generation),
-        )
+        if isinstance(self.tested, Population):
+            topology, W = self.tested.topology, self.tested.whole
+            yield "receptive_fields", figures.receptive_fields(topology, W, self.evolution.p, self.generation)
 
     def state_dict(self) -> State:
         """The evolution's, and ``p`` at earlier milestones."""
@@ -207,6 +198,23 @@ class NetworkEvolution:
         self.history = dict(past)
 
 
-def _seen(images: Tensor) -> Tensor:
-    """``[inputs]``: the pixels that are not zero in every image."""
-    return images.amax(dim=0) > 0
+def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networks, Networks]:
+    """The networks that a configuration describes, for training images and for test images."""
+    network, own, classes, seed = config.network, config.learner, len(data.classes), config.seed
+    assert network is not None
+    if network.module:
+
+        def modules() -> Networks:
+            module = load_module(network.module or "", classes, seed)
+            kind = {"expression": own.expression, "device": compute.device, "dtype": compute.dtype, "outputs": classes}
+            return ModulePopulation(module, own.genes, network.beta, seed=seed, **kind)
+
+        return modules(), modules()
+    topology = sparse_topology(data.train_images.shape[1], network, classes, seed)
+    W = sparse_weight_matrix(topology.links, own.genes, network.beta, seed, own.expression)
+
+    def sparse(images: Tensor) -> Networks:
+        seen = images.amax(dim=0) > 0  # not zero in every image
+        return Population(topology, W, seen, compute.device, compute.dtype, network.cap)
+
+    return sparse(data.train_images), sparse(data.test_images)

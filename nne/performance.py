@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nne.population import Population
+from nne.population import Networks
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Performance:
 
 
 def measure(
-    population: Population,
+    population: Networks,
     p: Tensor,
     draw: Callable[[range], Tensor],
     count: int,

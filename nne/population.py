@@ -11,8 +11,10 @@ as a whole: memory is flat in the number of individuals and of images. (A cap ha
 one chunk of images.) ``tests/test_network.py`` holds this against a plain dense float64 network.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,39 +47,25 @@ TILING = {  # for a core's cache, and for a full grid
 MEMORY_SHARE = 1 / 16  # of the device's memory, for weights and again for gathered pixels
 
 
-class Population:
-    """The networks of all genotypes: a shared topology, and weights that are a linear function of the genes.
+class Networks(ABC):
+    """The networks of all genotypes, evaluated tile by tile."""
 
-    Args:
-        topology: who is linked to whom.
-        W: the weight generation matrix, ``[m, n]``.
-        seen: ``[inputs]`` bool, the pixels that are non-zero in some image this will be given.
-        device, dtype: where and in what precision; float32, or bfloat16 (sums are float32).
-        cap: how many units of each hidden layer may fire.
-    """
+    tiling: Tiling
+    classes: int
+    device: torch.device
+    dtype: torch.dtype
+    rows: WeightMatrix
+    """``W``, row by row as it is used, in full precision."""
+    W: WeightMatrix
+    """The same for the genes that vary, ready to be applied."""
 
-    def __init__(
-        self,
-        topology: Topology,
-        W: WeightMatrix,
-        seen: Tensor,
-        device: torch.device,
-        dtype: torch.dtype,
-        cap: int | None = None,
-    ) -> None:
-        tiling = TILING[device.type]
-        layout = by_hidden_unit(topology, seen.cpu(), tiling.units)
-        self.tiling = tiling.within(len(layout.slots), dtype.itemsize, int(total_memory(device) * MEMORY_SHARE))
-        self.classes, self.cap = topology.classes, cap
-        self.device, self.dtype = device, dtype
-        self.blocks, self.above = [block.to(device) for block in layout.blocks], layout.above
-        self.absent: list[Tensor] = []
-        if bool(W.g(torch.zeros(1))):  # as for the sigmoid: a link that does not exist must not weigh g(0)
-            cells = torch.split(layout.slots == ABSENT, [rows * columns for rows, columns in self._shapes])
-            above = cells[len(self.blocks) :]
-            self.absent = [c.view(*s).T.to(device) for c, s in zip(above, self.above, strict=True)]
-        self.rows = W.rows(layout.slots)
-        self.W = self.rows.to(device, dtype)
+    @abstractmethod
+    def gather(self, images: Tensor) -> Any:
+        """What all genotypes share of some images ``[B, inputs]``."""
+
+    @abstractmethod
+    def logits(self, x: Tensor, seen: Any) -> Tensor:
+        """One tile of genotypes ``x: [N, n]`` on gathered images: ``[N, C, B]`` float32."""
 
     def fold(self, p: Tensor, free: Tensor) -> None:
         """From now on, genotypes are of the ``free`` genes alone (indices); the others stay as they are in ``p``."""
@@ -106,6 +94,42 @@ class Population:
             pixels = self.gather(images[part])
             for tile in self.tiles(individuals):
                 yield tile, part, self.logits(genotypes(tile), pixels)
+
+
+class Population(Networks):
+    """Sparse networks: a shared topology, and weights that are a function ``g(W x)`` of the genes.
+
+    Args:
+        topology: who is linked to whom.
+        W: the weight generation matrix, ``[m, n]``.
+        seen: ``[inputs]`` bool, the pixels that are non-zero in some image this will be given.
+        device, dtype: where and in what precision; float32, or bfloat16 (sums are float32).
+        cap: how many units of each hidden layer may fire.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        W: WeightMatrix,
+        seen: Tensor,
+        device: torch.device,
+        dtype: torch.dtype,
+        cap: int | None = None,
+    ) -> None:
+        tiling = TILING[device.type]
+        layout = by_hidden_unit(topology, seen.cpu(), tiling.units)
+        self.tiling = tiling.within(len(layout.slots), dtype.itemsize, int(total_memory(device) * MEMORY_SHARE))
+        self.topology, self.whole = topology, W
+        self.classes, self.cap = topology.classes, cap
+        self.device, self.dtype = device, dtype
+        self.blocks, self.above = [block.to(device) for block in layout.blocks], layout.above
+        self.absent: list[Tensor] = []
+        if bool(W.g(torch.zeros(1))):  # as for the sigmoid: a link that does not exist must not weigh g(0)
+            cells = torch.split(layout.slots == ABSENT, [rows * columns for rows, columns in self._shapes])
+            above = cells[len(self.blocks) :]
+            self.absent = [c.view(*s).T.to(device) for c, s in zip(above, self.above, strict=True)]
+        self.rows = W.rows(layout.slots)
+        self.W = self.rows.to(device, dtype)
 
     def gather(self, images: Tensor) -> list[list[Tensor]]:
         """For each chunk of images and each block of units, the inputs of its slots, ``[units, K, B]``."""

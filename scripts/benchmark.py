@@ -66,8 +66,8 @@ class Row:
 
 def dense_rewards(learner: NetworkEvolution, sample: int) -> Callable[[], Tensor]:
     """``delta_x`` of ``sample`` genotypes by full 784-wide layers in fp32, as one would write it at first."""
-    topology, (images, labels) = learner.topology, learner.minibatch()
-    every = learner.W.to(learner.device, torch.float32)
+    topology, (images, labels) = learner.population.topology, learner.minibatch()
+    every = learner.population.whole.to(learner.device, torch.float32)
     first = topology.first
     pixel, unit = first.source.to(learner.device), first.unit.to(learner.device)
 

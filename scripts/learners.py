@@ -47,13 +47,12 @@ def gradient_descent(config: Config, data: "Dataset", compute: "Compute") -> "Le
     """A baseline: the whole network that evolution has, or the output layer that plasticity has."""
     from dnn.features import RandomFeatures
     from training.gradient import GradientDescent
-    from training.network import SparseNetwork, sparse_topology
+    from training.network import trainable_network
     from training.output_layer import OutputLayer
 
     inputs, classes = data.train_images.shape[1], len(data.classes)
     if config.network:
-        topology = sparse_topology(inputs, config.network, classes, config.seed)
-        network = SparseNetwork(topology, config.network.cap, config.seed)
+        network = trainable_network(config.network, inputs, classes, config.seed)
         return GradientDescent(config, data, compute, network.to(compute.device))
     assert config.features
     features = RandomFeatures(config.features, config.features_seed, data.train_images, compute.dtype)

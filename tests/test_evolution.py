@@ -93,8 +93,8 @@ def test_the_temperature_is_the_spread_of_the_logits_unless_given(
     learner = NetworkEvolution(small, digits, fp32)
     fewer = NetworkEvolution(altered(small, genes=75), digits, fp32)
     x = learner.genotypes(range(64))
-    weights = x.double() @ learner.W.dense().T
-    first, images = learner.topology.first, digits.train_images.double()
+    weights = x.double() @ learner.population.whole.dense().T
+    first, images = learner.population.topology.first, digits.train_images.double()
     edges = len(first.unit)
     spreads = []
     for w in weights:

@@ -48,6 +48,7 @@ class NetworkConfig:
     hidden: Any = key(1000, "hidden units, |h^1|; of several layers: [1000,500]")
     edge_probability: Any = key(0.1, "probability of each edge into a hidden layer; layer by layer: [0.1,0.2]")
     beta: float = key(0.0025, "probability that a gene touches a link: density of the weight generation matrix W")
+    module: str | None = key(None, "instead of all that: a torch.nn.Module, as in training.cnn.SmallCNN")
     cap: int | None = key(None, "k: only the k most active units of each hidden layer fire (Sec. 4, item 5)")
 
     def __post_init__(self) -> None:

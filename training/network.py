@@ -4,11 +4,13 @@
 """
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 from torch import Tensor, nn
 
 from training.config import NetworkConfig
+from training.errors import UserError
 from training.seeding import generator
 
 
@@ -91,6 +93,40 @@ def fire(hidden: Tensor, cap: int | None, dim: int) -> Tensor:
     return hidden.masked_fill(hidden < least, 0)
 
 
+def load_module(path: str, classes: int, seed: int) -> nn.Module:
+    """The module that ``network.module`` names, made with ``classes`` as its only argument; initialised by the seed.
+
+    Raises:
+        UserError: there is no such module.
+    """
+    package, _, name = path.rpartition(".")
+    try:
+        factory = getattr(import_module(package), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"network.module={path} cannot be imported ({error}); give package.module.Class") from error
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made: nn.Module = factory(classes)
+    return made
+
+
+class ModuleNetwork(nn.Module):
+    """Any module from images to logits, with every parameter to be trained."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def see(self, images: Tensor) -> Tensor:
+        """Nothing is fixed here: the images themselves."""
+        return images
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``[1, B, C]`` of images ``[B, inputs]``."""
+        logits: Tensor = self.module(images)
+        return logits[None]
+
+
 class SparseLinear(nn.Module):
     """A layer whose absent edges are held at zero; weights begin as Kaiming uniform for a unit's average in-degree."""
 
@@ -132,3 +168,10 @@ class SparseNetwork(nn.Module):
         for layer in self.hidden:
             h = fire(layer(h), self.cap, dim=1)
         return (h @ self.outputs)[None]
+
+
+def trainable_network(config: NetworkConfig, inputs: int, classes: int, seed: int) -> SparseNetwork | ModuleNetwork:
+    """The network of a configuration, with every weight to be trained."""
+    if config.module:
+        return ModuleNetwork(load_module(config.module, classes, seed))
+    return SparseNetwork(sparse_topology(inputs, config, classes, seed), config.cap, seed)
