@@ -1,6 +1,6 @@
 """Neural net evolution, the learner: one generation is draw, express, evaluate, select (Sec. 2 and 3.1)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -96,8 +96,14 @@ class NetworkEvolution:
 
     def rewards(self, images: Tensor, labels: Tensor) -> Tensor:
         """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1)."""
-        total = torch.zeros(self.config.population, dtype=torch.float64, device=self.device)
-        for who, which, logits in self.population.evaluate(self.genotypes, len(total), images):
+        return self.rewards_of(self.genotypes, self.config.population, images, labels)
+
+    def rewards_of(
+        self, genotypes: Callable[[range], Tensor], individuals: int, images: Tensor, labels: Tensor
+    ) -> Tensor:
+        """The same of any individuals."""
+        total = torch.zeros(individuals, dtype=torch.float64, device=self.device)
+        for who, which, logits in self.population.evaluate(genotypes, individuals, images):
             part = reward(logits, labels[which], self.temperature)
             total[who.start : who.stop] += part.sum(dim=1, dtype=torch.float64)
         return total / len(labels)

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nne.config import EvolutionConfig, LifetimeConfig
+from nne.config import LifetimeConfig
+from nne.evolved import Evolved, evolved
 from nne.expression import sparse_weight_matrix
 from nne.genome import draw
-from training import checkpoint
-from training.config import Config, from_dict
+from training.config import Config
 from training.data import Dataset
 from training.device import Compute, free_memory
 from training.errors import require
@@ -69,11 +69,12 @@ def newborn(own: LifetimeConfig, config: Config, data: Dataset) -> OutputLayer:
     Raises:
         UserError: the run is not of evolution, or evolved for another task or another network.
     """
-    p, evolved, generation = evolved_frequencies(Path(own.evolved or ""), config, data)
-    network, classes, device = evolved.network, len(data.classes), data.train_images.device
+    source = fitting(own, config, data)
+    network, seed, genes = source.config.network, source.config.seed, source.config.learner
+    classes, device = len(data.classes), data.train_images.device
     assert network is not None
     inputs = data.train_images.shape[1]
-    graph = sparse_topology(inputs, network, classes, evolved.seed)
+    graph = sparse_topology(inputs, network, classes, seed)
     cells = sum(layer.units * layer.sources for layer in graph.layers)
     widest = max(inputs, *network.layers)
     needed = 8 * own.individuals * (cells + widest * len(data.train_labels))
@@ -83,8 +84,8 @@ def newborn(own: LifetimeConfig, config: Config, data: Dataset) -> OutputLayer:
         f"learner.individuals={own.individuals} need {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; "
         f"set it to at most {own.individuals * free // needed}",
     )
-    W = sparse_weight_matrix(graph.links, len(p), network.beta, evolved.seed, evolved.learner.expression)
-    x = draw(p, config.seed, generation, range(own.individuals), stream="lifetime")
+    W = sparse_weight_matrix(graph.links, genes.genes, network.beta, seed, genes.expression)
+    x = draw(source.p, config.seed, source.generation, range(own.individuals), stream="lifetime")
     *hidden, outputs = (matrix.to(device) for matrix in graph.matrices(W.weights(x).float().T))
 
     def see(images: Tensor) -> Tensor:
@@ -100,18 +101,14 @@ def newborn(own: LifetimeConfig, config: Config, data: Dataset) -> OutputLayer:
     return layer
 
 
-def evolved_frequencies(folder: Path, config: Config, data: Dataset) -> tuple[Tensor, Config, int]:
-    """``p``, the configuration and the generation of an evolution run that fits this one."""
-    where = f"learner.evolved={folder}"
-    require(folder.is_dir(), f"{where}: there is no such folder")
-    state, facts = checkpoint.load_latest(folder / "checkpoints")
-    name = facts.config["learner"]["name"]
-    require(name == "evolution", f"{where} must be a run of learner=evolution, is of {name}")
-    evolved = from_dict(facts.config, {"evolution": EvolutionConfig})
+def fitting(own: LifetimeConfig, config: Config, data: Dataset) -> Evolved:
+    """The evolution to be born of; it must fit this run."""
+    where = f"learner.evolved={own.evolved}"
+    found = evolved(Path(own.evolved or ""), where)
     for what, then, now in (
-        ("data.classes", evolved.images.classes, config.images.classes),
-        ("network", evolved.network, config.network),
-        ("the data set", facts.dataset, data.name),
+        ("data.classes", found.config.images.classes, config.images.classes),
+        ("network", found.config.network, config.network),
+        ("the data set", found.dataset, data.name),
     ):
         require(then == now, f"{where} does not fit: {what} was {then} there, is {now} here")
-    return state["p"], evolved, facts.step
+    return found

@@ -27,6 +27,7 @@ from dnn.network import Dopamine
 from nne.config import EvolutionConfig
 from nne.fitness import reward
 from nne.learner import NetworkEvolution
+from nne.population import Population
 from training import data
 from training.config import Config, DataConfig, FeaturesConfig, NetworkConfig, TrainerConfig
 from training.device import Compute, choose, peak_memory
@@ -66,6 +67,7 @@ class Row:
 
 def dense_rewards(learner: NetworkEvolution, sample: int) -> Callable[[], Tensor]:
     """``delta_x`` of ``sample`` genotypes by full 784-wide layers in fp32, as one would write it at first."""
+    assert isinstance(learner.population, Population)
     topology, (images, labels) = learner.population.topology, learner.minibatch()
     every = learner.population.whole.to(learner.device, torch.float32)
     first = topology.first

@@ -76,16 +76,14 @@ def _learning(runs: list[Run], headline: str) -> Any:
 
 def figure_2(runs: list[Run]) -> Any:
     """Fig. 2 from the final checkpoint of the evolution with the most generations."""
+    from nne.evolved import evolved
     from nne.figures import convergence
-    from training.checkpoint import load_latest
 
-    evolved = [r for r in runs if r.learner == "evolution"]
-    if not evolved:
+    found = [r for r in runs if r.learner == "evolution"]
+    if not found:
         return None
-    longest = max(evolved, key=lambda run: int(run.summary["generations"]))
-    state, _ = load_latest(longest.folder / "checkpoints")
-    history = dict(zip(state["history_generations"].tolist(), state["history_p"], strict=True))
-    return convergence({**history, longest.summary["generations"]: state["p"]})
+    longest = max(found, key=lambda run: int(run.summary["generations"]))
+    return convergence(evolved(longest.folder, f"{longest.folder}").history)
 
 
 def linear(runs: list[Run]) -> Any:

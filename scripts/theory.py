@@ -7,7 +7,7 @@ target, over the size of the population, and fits the exponent of its growth wit
 """
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -16,9 +16,8 @@ import torch
 
 from nne.config import LinearConfig
 from nne.existence import aligned_genotype, frequencies_exist
-from nne.linear import LinearTarget, allele_fitness, guaranteed_decrease, largest_epsilon, linear_target
+from nne.linear import LinearTarget, linear_target
 from nne.linear_evolution import ROUNDING, LinearEvolution
-from nne.selection import weak_selection
 from training import figures
 from training.config import Config, TrainerConfig
 from training.data import NOTHING
@@ -40,7 +39,7 @@ def theorem1(out: Path, seeds: int) -> list[Row]:
     """Generations of random targets in which the loss fell by less than guaranteed: none, says Theorem 1."""
     rows = []
     for m, n in track(SIZES, "sizes", len(SIZES)):
-        falls = [fall for seed in range(10 * seeds) for fall in generations(linear_target(m, n, max(m // 4, 1), seed))]
+        falls = [fall for seed in range(10 * seeds) for fall in generations(m, n, max(m // 4, 1), seed)]
         wrong = sum(realised < guaranteed - slack for realised, guaranteed, slack in falls)
         ratio = [realised / guaranteed for realised, guaranteed, slack in falls if guaranteed > 1000 * slack]
         row = {"m": f"{m}", "n": f"{n}", "instances": f"{10 * seeds}", "generations": f"{len(falls)}"}
@@ -48,19 +47,19 @@ def theorem1(out: Path, seeds: int) -> list[Row]:
     return rows
 
 
-def generations(target: LinearTarget, count: int = 100) -> Iterable[tuple[float, float, float]]:
+def generations(m: int, n: int, d: int, seed: int) -> Iterator[tuple[float, float, float]]:
     """How far the loss fell, how far at least it had to, and what rounding may cost, generation after generation."""
-    stream = torch.Generator().manual_seed(target.W.shape[1])
-    p = torch.rand(target.W.shape[1], generator=stream, dtype=torch.float64)
-    for _ in range(count):
-        w = target.W @ p
-        loss, gradient = target.loss(p, w), target.gradient(p, w)
-        f, f_bar = allele_fitness(p, loss, gradient)
-        epsilon = largest_epsilon(f, f_bar, target.H)
-        after = weak_selection(p, f, f_bar, epsilon)
-        fall = loss - target.loss(after, target.W @ after)
-        yield float(fall), float(guaranteed_decrease(p, loss, gradient, epsilon)), ROUNDING * float(loss)
-        p = after
+    learner = linear_evolution(LinearConfig(inputs=m, genes=n, nonzeros=d), 100, seed)
+    for _ in range(100):
+        metrics = learner.step()
+        fell, guaranteed = metrics["decrease/realised"], metrics["decrease/guaranteed"]
+        yield fell, guaranteed, ROUNDING * (metrics["loss"] + fell)
+
+
+def linear_evolution(own: LinearConfig, patience: int, seed: int) -> LinearEvolution:
+    """The learner of `experiment=nne_linear` with other numbers."""
+    config = Config(data=None, learner=own, trainer=TrainerConfig(max_steps=patience), seed=seed)
+    return LinearEvolution(config, NOTHING, CPU)
 
 
 def theorem2(out: Path, seeds: int) -> list[Row]:
@@ -126,8 +125,7 @@ def fewest(m: int, seed: int) -> tuple[float, int, int]:
 def lives(m: int, N: int, seed: int, enough: float) -> tuple[float, int, int]:
     """Individuals that lived until the target was learnt, N, and the generations; infinite if it takes too many."""
     own = LinearConfig(inputs=m, genes=2 * m**3, nonzeros=max(m // 2, 1), population=N, stop_at_cosine=CLOSE)
-    config = Config(data=None, learner=own, trainer=TrainerConfig(max_steps=PATIENCE), seed=seed)
-    learner = LinearEvolution(config, NOTHING, CPU)
+    learner = linear_evolution(own, PATIENCE, seed)
     while not learner.reason_to_stop():
         if learner.generation == PATIENCE or N * learner.generation >= enough:
             return float("inf"), N, learner.generation

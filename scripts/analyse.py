@@ -1,0 +1,164 @@
+"""What evolution made, from finished runs: `python scripts/analyse.py architecture|gradient RUN...`.
+
+`architecture` (Sec. 4, item 4): effective density, weights near zero, effective degrees, dead and redundant hidden
+units of individuals at milestones of their evolution, and test accuracy once what seems idle is pruned.
+`gradient` (Lemma 1): the cosine between evolution's step and the gradient of mean fitness, which is estimated with a
+large population. Runs are of one experiment with several seeds: figures are means ± sd over them. Prints Markdown;
+writes CSV, and PNG.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from math import isnan
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from nne.architecture import Structure, logits, structure, without_idle_units, without_weakest
+from nne.direction import alignment
+from nne.evolved import Evolved, evolved
+from nne.expression import sparse_weight_matrix
+from nne.genome import draw
+from nne.learner import NetworkEvolution
+from training import data, device, figures
+from training.errors import UserError, require
+from training.network import sparse_topology
+from training.progress import track
+from training.results import Row, markdown, spread, write_csv
+
+INDIVIDUALS = 5  # measured of every population
+SHARES = (0.25, 0.5, 0.75, 0.9)  # of the weakest links that are cut
+NAMES = {
+    "density": "effective density, %",
+    "zero": "weights near zero, %",
+    "in_degree": "effective in-degree",
+    "out_degree": "effective out-degree",
+    "dead": "dead units, %",
+    "redundant": "redundant units, %",
+}
+
+Measured = dict[int, dict[str, float]]
+"""By generation, figures by name."""
+
+
+def architecture(runs: list[Evolved], out: Path, _: int) -> list[Row]:
+    """What individuals are made of at every milestone, and what they can do without."""
+    found = [networks(run) for run in track(runs, "runs", len(runs))]
+    figure, (left, right) = figures.pair(width=8.4)
+    plot(left, found, list(NAMES.values()))
+    plot(right, found, [name for name in found[0][0] if name not in NAMES.values()])
+    left.set(yscale="symlog", ylabel="per cent, or links")
+    right.set(ylabel="test accuracy of individuals, %", ylim=(0, 100))
+    figure.savefig(out / "architecture.png")
+    return table(found)
+
+
+def networks(run: Evolved) -> Measured:
+    """Of one run. Individuals are drawn from each milestone's ``p``; hidden units are judged on training images."""
+    network, own, seed = run.config.network, run.config.learner, run.config.seed
+    require(network is not None and not network.module, "a run's network.module has no hidden units to count")
+    assert network is not None
+    images = data.load(run.config.images, seed)
+    topology = sparse_topology(images.train_images.shape[1], network, len(images.classes), seed)
+    W = sparse_weight_matrix(topology.links, own.genes, network.beta, seed, own.expression)
+    present = [cells >= 0 for cells in topology.slots()]
+    found: Measured = {}
+    for generation, p in run.history.items():
+        x = draw(p, seed, generation, range(INDIVIDUALS), stream="architecture")
+        made = [matrix.float() for matrix in topology.matrices(W.weights(x).T)]
+        measured: Structure = structure(made, present, images.train_images)
+
+        def accuracy(matrices: list[Tensor]) -> float:
+            answers = logits(matrices, images.test_images).argmax(dim=1)
+            return 100 * float((answers == images.test_labels).double().mean())
+
+        found[generation] = {
+            **{NAMES[name]: value * (100 if "%" in NAMES[name] else 1) for name, value in measured._asdict().items()},
+            "accuracy, %": accuracy(made),
+            "without idle units": accuracy(without_idle_units(made, images.train_images)),
+            **{f"without {share:.0%} of links": accuracy(without_weakest(made, share)) for share in SHARES},
+        }
+    return found
+
+
+def gradient(runs: list[Evolved], out: Path, population: int) -> list[Row]:
+    """How near the steps of evolution came to the gradient of mean fitness, milestone by milestone."""
+    found = [steps(run, population) for run in track(runs, "runs", len(runs))]
+    figure, axes = figures.new()
+    plot(axes, found, list(found[0][0]))
+    axes.set(ylabel="cosine")
+    figure.savefig(out / "gradient.png")
+    return table(found, digits=3)
+
+
+def steps(run: Evolved, population: int) -> Measured:
+    """Of one run."""
+    compute = device.choose("auto", run.config.precision)
+    images = data.load(run.config.images, run.config.seed).to(compute.device)
+    found: Measured = {}
+    for generation, p in run.history.items():
+        learner = NetworkEvolution(run.config, images, compute)
+        near = alignment(learner, p, generation, population)
+        found[generation] = {
+            "cos(step, p (1 - p) (f - f̄))": near.natural,
+            "cos(step, f - f̄)": near.gradient,
+            "cos of the estimate's halves": near.reliability,
+        }
+    return found
+
+
+def plot(axes: Axes, found: list[Measured], names: list[str]) -> None:
+    """A line a run, a colour a name, against generations."""
+    for i, name in enumerate(names):
+        for run in found:
+            label = name if run is found[0] else None
+            axes.plot(list(run), [row[name] for row in run.values()], color=f"C{i}", linewidth=1.0, label=label)
+    axes.set(xscale="symlog", xlabel="generations")
+    axes.legend(fontsize=6)
+
+
+def table(found: list[Measured], digits: int = 1) -> list[Row]:
+    """Mean ± sd over runs: the milestones that all runs reached, and their ends."""
+    shared = [generation for generation in found[0] if all(generation in run for run in found)]
+    rows = [(f"{generation}", [run[generation] for run in found]) for generation in shared]
+    if not all(max(run) == shared[-1] for run in found):
+        rows.append(("end", [run[max(run)] for run in found]))
+
+    def cell(values: list[float]) -> str:
+        return "lost in noise" if any(isnan(value) for value in values) else spread(values, digits)
+
+    return [
+        {"generation": when, **{name: cell([row[name] for row in measured]) for name in measured[0]}}
+        for when, measured in rows
+    ]
+
+
+WHAT: dict[str, Callable[[list[Evolved], Path, int], list[Row]]] = {"architecture": architecture, "gradient": gradient}
+
+
+def main() -> int:
+    """Parse the command line, analyse, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=list(WHAT))
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished or unfinished runs of evolution")
+    parser.add_argument("--out", type=Path, default=Path("outputs/theory"), help="where to write")
+    parser.add_argument("--population", type=int, default=20_000, help="individuals that estimate the gradient")
+    arguments = parser.parse_args()
+    try:
+        require(arguments.population >= 4, f"--population must be at least 4, got {arguments.population}")
+        runs = [evolved(folder, f"{folder}") for folder in arguments.runs]
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        rows = WHAT[arguments.what](runs, arguments.out, arguments.population)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(markdown(rows))
+    write_csv(rows, arguments.out / f"{arguments.what}.csv")
+    print(f"written to {arguments.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
