@@ -96,10 +96,11 @@ def igo(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
 
 
 def momentum(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
-    """Eq. (3), which moves ``logit p`` by ``epsilon (f - f_bar)``, on a running mean of that (Polyak 1964)."""
+    """Eq. (3) for weak selection, which moves ``p`` by ``epsilon p (1 - p) (f - f_bar)``, on a running mean of that
+    (Polyak 1964). A mean of ``f - f_bar`` alone would be noise where an allele is rare."""
     (mean,) = memory
-    mean.mul_(MOMENTUM).add_((1 - MOMENTUM) * (sample.means.f - sample.means.f_bar))
-    return torch.sigmoid(p.logit() + epsilon * mean)
+    mean.mul_(MOMENTUM).add_((1 - MOMENTUM) * p * (1 - p) * (sample.means.f - sample.means.f_bar))
+    return (p + epsilon * mean).clamp(0, 1)
 
 
 def adam(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
