@@ -100,7 +100,8 @@ def momentum(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tenso
     (Polyak 1964). A mean of ``f - f_bar`` alone would be noise where an allele is rare."""
     (mean,) = memory
     mean.mul_(MOMENTUM).add_((1 - MOMENTUM) * p * (1 - p) * (sample.means.f - sample.means.f_bar))
-    return (p + epsilon * mean).clamp(0, 1)
+    moved: Tensor = p + epsilon * mean
+    return moved.clamp(0, 1)
 
 
 def adam(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Read finished runs; print tables, draw figures: `python scripts/report.py outputs [--readme FILE ...]`.
 
 Prints, as Markdown: Table 1 and Table 2 with the paper's values beside ours (mean ± sd over seeds); individuals before
-and after learning in their lifetime; every reading of the dopamine rule; the k-cap; every evolution; linear targets.
+and after learning in their lifetime; every reading of the dopamine rule; the k-cap; every evolution; what the paper
+asks in Sec. 4; rules of selection; linear targets.
 Writes each table as CSV beside the figures: learning curves, Figures 2 and 3, the k-cap, linear targets. With
 `--readme`, what stands between `<!-- table NAME -->` and `<!-- end -->` in a file gives way to the table of that name.
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pictures
 import tables
+import variants
 from learners import CONFIGS, LEARNERS
 from training.command_line import check, register
 from training.config import to_dict
@@ -29,6 +31,8 @@ TABLES = {
     "caps": tables.caps,
     "cap_costs": tables.cap_costs,
     "evolution": tables.evolution,
+    "questions": variants.questions,
+    "selection": variants.selection,
     "linear": tables.linear,
 }
 

@@ -11,6 +11,7 @@ import pytest
 
 import report
 import tables
+import variants
 from learners import CONFIGS, LEARNERS
 from tests.conftest import REPOSITORY, Command, environment
 from training.command_line import check, register
@@ -121,6 +122,35 @@ def test_seconds_to_the_papers_accuracy_need_every_seed_to_pass(tmp_path: Path) 
     missed = finished(tmp_path / "b", "nne_mnist10", "seed=1", **evolved(0.7))
     assert tables.seconds_to(78.8, [passed]) == "9.0"
     assert tables.seconds_to(78.8, [passed, missed]) == ""
+
+
+def test_variants_of_an_experiment_answer_the_papers_questions(tmp_path: Path) -> None:
+    for name, accuracy, overrides in (
+        ("a", 0.88, []),
+        ("b", 0.90, ["seed=1"]),
+        ("c", 0.80, ["learner.freeze=0.01"]),
+        ("d", 0.70, ["learner.batch=1", "trainer.max_steps=5"]),
+        ("e", 0.85, ["learner.selection=igo"]),
+        ("f", 0.60, ["learner.selection=pbil", "learner.epsilon=0.5", "learner.epsilon_final=null"]),
+        ("g", 0.99, ["learner.genes=300"]),
+    ):
+        finished(tmp_path / name, "nne_mnist10", *overrides, **evolved(accuracy))
+    finished(tmp_path / "other digits", "nne_mnist10", dataset="embedded", **evolved(0.1))
+    runs, known = find_runs([tmp_path]), report.experiments()
+    asked = [(row["question"], row["otherwise"], row["individuals"]) for row in variants.questions(runs, known)]
+    assert asked == [
+        ("", "", "89.00 ± 1.41"),
+        ("2. fixing alleles", "`learner.freeze=0.01`", "80.00"),
+        ("one image at a time", "`learner.batch=1` `trainer.max_steps=5`", "70.00"),
+    ]
+    rules = [list(row.values()) for row in variants.selection(runs, known)]
+    assert rules == [
+        ["`population_genetics`", "1.5 to 15", "20 ± 0", "9 ± 0", "20 (1 of 2)", "9 (1 of 2)", "89.00 ± 1.41"]
+        + ["80.00 ± 0.00", "0,1"],
+        ["`igo`", "1.5 to 15", "20", "9", "never", "never", "85.00", "80.00", "0"],
+        ["`pbil`", "0.5", "never", "never", "never", "never", "60.00", "80.00", "0"],
+    ]
+    assert variants.speed(runs[0], first=True) == pytest.approx(3 / (1 / 4 + 1 / 2 + 1 / 5))
 
 
 def test_spread_and_markdown() -> None:

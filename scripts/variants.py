@@ -1,0 +1,99 @@
+"""Evolutions that differ from their experiment in one respect: Sec. 4 of the paper, and other rules of selection."""
+
+from collections.abc import Callable
+from statistics import mean
+from typing import Any
+
+import tables
+from training.results import Row, Run, seeds, settings, spread
+
+VARIED = "nne_mnist10"
+STRENGTH = ("learner.epsilon", "learner.epsilon_final")
+PAPER, PAPER_SGD = 78.8, 88.2  # test accuracy in % on all digits, Table 1
+QUESTIONS = {  # of Sec. 4, by the key that asks it
+    "learner.expression": "1. non-linear functions of genes",
+    "learner.freeze": "2. fixing alleles",
+    "network.hidden": "3. more layers",
+    "network.cap": "5. a cap on the hidden layer",
+    "learner.batch": "one image at a time",
+}
+Variant = tuple[tuple[str, Any], ...]
+"""Keys and values that a run has otherwise than its experiment."""
+
+
+def variants(runs: list[Run], experiments: tables.Experiments) -> dict[Variant, list[Run]]:
+    """Runs on MNIST by what they have otherwise; those that have nothing, first."""
+    found: dict[Variant, list[Run]] = {}
+    for run in runs:
+        if run.experiment == VARIED and run.dataset == "mnist":
+            found.setdefault(tuple(settings(run, experiments[VARIED]).items()), []).append(run)
+    return dict(sorted(found.items(), key=lambda item: (bool(item[0]), str(item[0]))))
+
+
+def questions(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
+    """Sec. 4: what each variant of the experiment reaches, and how fast its generations are at first and at the end."""
+    rows = []
+    for variant, found in variants(runs, experiments).items():
+        asked = [question for key, question in QUESTIONS.items() if key in dict(variant)]
+        if asked or not variant:
+            rows.append(
+                {
+                    "question": asked[0] if asked else "",
+                    "otherwise": " ".join(f"`{key}={value}`".replace(" ", "") for key, value in variant),
+                    "individuals": spread((run.accuracy for run in found), 2),
+                    "generations": spread((run.summary["generations"] for run in found), 0),
+                    "a second, at first": spread(speed(run, first=True) for run in found),
+                    "at the end": spread(speed(run, first=False) for run in found),
+                    "seconds": spread((run.summary["seconds"] for run in found), 0),
+                    "seeds": seeds(found),
+                }
+            )
+    rows.sort(key=lambda row: row["question"])
+    return rows if len(rows) > 1 else []
+
+
+def speed(run: Run, first: bool) -> float:
+    """Generations a second over the first or the last 50, evaluation not included."""
+    rates = [rate for _, _, rate in run.column("speed/steps_per_second")]
+    return 1 / mean(1 / rate for rate in (rates[:50] if first else rates[-50:]))
+
+
+def selection(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
+    """Every rule of selection: when individuals passed the paper's NNE and the paper's SGD, and where they ended."""
+    rules = {}
+    for variant, found in variants(runs, experiments).items():
+        if {key for key, _ in variant} <= {"learner.selection", *STRENGTH}:
+            rules[variant] = found
+    if len(rules) < 2:
+        return []
+    rows = []
+    for found in rules.values():
+        run = found[0]
+        strengths = [run.key(name) for name in STRENGTH]
+        rows.append(
+            {
+                "rule": f"`{run.key('learner.selection')}`",
+                "ε": " to ".join(f"{strength:g}" for strength in strengths if strength is not None),
+                **{
+                    f"{unit} to {accuracy} %": passed(found, accuracy, of)
+                    for accuracy in (PAPER, PAPER_SGD)
+                    for unit, of in UNITS.items()
+                },
+                "individuals": spread((run.accuracy for run in found), 2),
+                "mean weights": spread((100 * run.summary["mean_weights"] for run in found), 2),
+                "seeds": seeds(found),
+            }
+        )
+    return sorted(rows, key=lambda row: -float(row["individuals"].split()[0]))
+
+
+Point = tuple[int, float, float]
+UNITS: dict[str, Callable[[Point], float]] = {"generations": lambda point: point[0], "seconds": lambda point: point[1]}
+
+
+def passed(runs: list[Run], accuracy: float, unit: Callable[[Point], float]) -> str:
+    """Where individuals were first found at an accuracy, over the runs where they were."""
+    curves = [[unit(point) for point in run.curve("test/individuals") if point[2] >= accuracy] for run in runs]
+    found = [min(points) for points in curves if points]
+    missing = f" ({len(found)} of {len(runs)})" if 0 < len(found) < len(runs) else ""
+    return f"{spread(found, 0)}{missing}" if found else "never"
