@@ -41,6 +41,7 @@ class Dopamine:
         assert features is not None
         self.config, self.seed, self.limit = own, config.seed, config.trainer.max_steps
         self.rule = RULES[own.rule]
+        self.compute = compute
         self.device = torch.device("cpu") if own.path == "dual" else compute.device
         self.targets = one_hot(data.train_labels).float().to(self.device)
         self.synapses = synapses(config, data, compute)

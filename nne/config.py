@@ -66,6 +66,19 @@ class EvolutionConfig:
             "learner.epsilon_final is reached at trainer.max_steps: set trainer.max_steps=N",
         )
 
+    def beyond_kernel(self, config: Config) -> str | None:
+        """Why the C++ kernel could not evaluate these networks, if so (``nne/kernel.cpp``)."""
+        network = config.network
+        assert network
+        limits = {
+            "it knows no network.module": network.module is not None,
+            "it knows one hidden layer": len(network.layers) > 1,
+            "it knows no network.cap": network.cap is not None,
+            "its weights are the identity or relu of W x": self.expression not in ("identity", "relu"),
+            "it computes in float32": config.dtype == "bfloat16",
+        }
+        return next((limit for limit, passed in limits.items() if passed), None)
+
 
 @dataclass
 class LifetimeConfig(GradientConfig):
@@ -76,9 +89,7 @@ class LifetimeConfig(GradientConfig):
     evolved: str | None = key(None, "folder of an evolution run to draw individuals from; null: evolve first")
     evolve: list[str] = field(
         default_factory=lambda: ["experiment=nne_mnist10"],
-        metadata={
-            "doc": "how to evolve first, as quoted overrides; seed, device, dtype, data and network are this run's"
-        },
+        metadata={"doc": "how to evolve first, as quoted overrides; all but its learner and trainer are this run's"},
     )
     individuals: int = key(10, "individuals drawn; each learns by itself")
 

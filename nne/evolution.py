@@ -64,6 +64,7 @@ class Evolution:
         self.free = torch.arange(genes, device=device)
         self.memory = self.p.new_zeros(self.rule.remembers, genes)
         self.predicted = self.first = 0.0
+        self.drawn = torch.empty(0), range(0), torch.empty(0)  # the tile last drawn: of which p, and who
 
     def ask(self, individuals: range | None = None) -> Tensor:
         """This generation's genotypes, or those of some individuals: ``x: [N, n]`` bool, the same however often."""
@@ -71,7 +72,11 @@ class Evolution:
 
     def ask_free(self, individuals: range) -> Tensor:
         """The same at the genes that are not frozen, ``[len(individuals), len(free)]``."""
-        return draw(self.p[self.free], self.seed, self.generation, individuals, genes=self.free)
+        p, drawn, x = self.drawn
+        if p is not self.p or drawn != individuals:
+            x = draw(self.p[self.free], self.seed, self.generation, individuals, genes=self.free)
+            self.drawn = self.p, individuals, x
+        return x
 
     def tell(self, fitness: Tensor, epsilon: float | None = None) -> Metrics:
         """Select: the fitness of this generation's individuals, ``[N]``, moves ``p``. Returns figures to log.

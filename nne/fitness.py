@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from nne import kernel
+
 
 def reward(logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """``max{0, alpha^2 - L}`` of every individual on every image; its mean over images is ``delta_x`` (Sec. 3.1).
@@ -69,9 +71,10 @@ class AlleleMeans:
 def carried(genotypes: Iterable[Tensor], rows: Tensor) -> Tensor:
     """Sums over the carriers of each allele, ``[k, n]`` float64, of ``rows: [k, N]``, given the population in tiles."""
     start, sums = 0, torch.zeros(len(rows), 1, dtype=torch.float64, device=rows.device)
-    rows = rows.float()
     for x in genotypes:
-        sums = sums + rows[:, start : start + len(x)] @ x.float()
+        part = rows[:, start : start + len(x)]
+        fast = kernel.loaded() and x.device.type == "cpu"
+        sums = sums + (kernel.carried(x, part.double()) if fast else part.float() @ x.float())
         start += len(x)
     return sums
 

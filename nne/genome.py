@@ -11,6 +11,7 @@ Shapes: ``p: [n]`` float64, ``x: [N, n]`` bool.
 import torch
 from torch import Tensor
 
+from nne import kernel
 from training.seeding import generator, key
 
 GOLDEN_32 = 0x9E3779B9
@@ -33,11 +34,14 @@ def draw(
     """
     first, second = _individual_keys(key(seed, stream, generation), individuals, p.device)
     which = torch.arange(len(p), dtype=torch.int32, device=p.device) if genes is None else genes.int()
-    u = which * _signed(GOLDEN_32, 32) + first[:, None]
-    u = _scramble(_scramble(u).add_(second[:, None]))
     threshold = (p * 2.0**32).round().long() - 2**31
     always = threshold == 2**31
-    return u.lt(threshold.clamp(max=2**31 - 1).int()).logical_or_(always)
+    threshold = threshold.clamp(max=2**31 - 1).int()
+    if kernel.loaded() and p.device.type == "cpu":
+        return kernel.draw(which, threshold, always, torch.stack([first, second], dim=1))
+    u = which * _signed(GOLDEN_32, 32) + first[:, None]
+    u = _scramble(_scramble(u).add_(second[:, None]))
+    return u.lt(threshold).logical_or_(always)
 
 
 def heterozygosity(p: Tensor) -> float:

@@ -1,28 +1,35 @@
 """Neural net evolution, the learner: one generation is draw, express, evaluate, select (Sec. 2 and 3.1)."""
 
+import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from nne import kernel
 from nne.config import EvolutionConfig
 from nne.evolution import Evolution
 from nne.expression import sparse_weight_matrix
 from nne.fitness import reward
 from nne.genome import draw, fixed_fraction, heterozygosity
+from nne.kernel_population import KernelPopulation
 from nne.module import ModulePopulation
 from nne.performance import Performance, measure
 from nne.population import Networks, Population
 from training.config import Config
 from training.data import Dataset
 from training.device import Compute
+from training.errors import require
 from training.learner import Metrics, State, is_milestone
 from training.network import load_module, sparse_topology
 from training.seeding import generator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 
 class NetworkEvolution:
@@ -42,6 +49,7 @@ class NetworkEvolution:
         own = config.learner
         assert isinstance(own, EvolutionConfig)
         self.config, self.seed, self.generations = own, config.seed, config.trainer.max_steps
+        self.compute = compute = with_backend(config, compute)
         self.device = compute.device
         self.images, self.labels = data.train_images, data.train_labels
 
@@ -184,8 +192,9 @@ class NetworkEvolution:
         found = self.performance(images, labels, max(2, self.config.test_individuals // 5))
         yield "convergence", figures.convergence({**self.history, self.generation: self.evolution.p})
         yield "confusion", confusion(found.confusion, f"Individuals after {self.generation} generations")
-        if isinstance(self.tested, Population):
-            topology, W = self.tested.topology, self.tested.whole
+        networks = self.tested.of_frequencies
+        if isinstance(networks, Population):
+            topology, W = networks.topology, networks.whole
             yield "receptive_fields", figures.receptive_fields(topology, W, self.evolution.p, self.generation)
 
     def state_dict(self) -> State:
@@ -202,6 +211,24 @@ class NetworkEvolution:
         self.fold()
         past = zip(state["history_generations"].tolist(), state["history_p"].to(self.device), strict=True)
         self.history = dict(past)
+
+
+def with_backend(config: Config, compute: Compute) -> Compute:
+    """The C++ kernel where it can be had and can do what is asked, in float32; else PyTorch.
+
+    Raises:
+        UserError: ``backend=cpp`` is asked for, and cannot be.
+    """
+    if config.backend == "torch" or (config.backend == "auto" and config.dtype == "bfloat16"):
+        return compute
+    why = "it is for the CPU" if compute.device.type != "cpu" else config.learner.beyond_kernel(config)
+    why = why or kernel.load()
+    if why is None:
+        return replace(compute, dtype=torch.float32, backend="cpp")
+    require(config.backend == "auto", f"backend=cpp cannot be had: {why}; use backend=torch or backend=auto")
+    if compute.device.type == "cpu":
+        log.info("populations are evaluated by PyTorch, not by the C++ kernel: %s", why)
+    return compute
 
 
 def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networks, Networks]:
@@ -221,6 +248,8 @@ def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networ
 
     def sparse(images: Tensor) -> Networks:
         seen = images.amax(dim=0) > 0  # not zero in every image
+        if compute.backend == "cpp":
+            return KernelPopulation(topology, W, seen)
         return Population(topology, W, seen, compute.device, compute.dtype, network.cap)
 
     return sparse(data.train_images), sparse(data.test_images)

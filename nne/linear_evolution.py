@@ -40,7 +40,7 @@ class LinearEvolution:
     def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
         own = config.learner
         assert isinstance(own, LinearConfig)
-        self.config, self.seed, self.device = own, config.seed, compute.device
+        self.config, self.seed, self.compute, self.device = own, config.seed, compute, compute.device
         needed, free = 3 * 8 * own.inputs * own.genes, free_memory(compute.device)
         require(
             needed <= free,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from nne.expression import sparse_weight_matrix
+from nne.expression import WeightMatrix, sparse_weight_matrix
 from nne.population import Networks, Tiling
 from training.device import total_memory
 
@@ -53,10 +53,14 @@ class ModulePopulation(Networks):
         self.initial = {name: value for name, value in self.module.named_parameters() if value.dim() < 2}
         links = sum(shape.numel() for shape in self.shapes.values())
         self.rows = sparse_weight_matrix(links, genes, beta, seed, expression)
-        self.W = self.rows.to(self.device, dtype)
+        self.use(self.rows)
         memory = int(total_memory(self.device) * MEMORY_SHARE)
         self.tiling = TILING[self.device.type].within(links, dtype.itemsize, memory)
         self.classes = outputs
+
+    def use(self, W: WeightMatrix) -> None:
+        """Express genotypes by this matrix."""
+        self.W = W.to(self.device, self.dtype)
 
     def parameters(self, x: Tensor) -> dict[str, Tensor]:
         """The parameters of every genotype ``x: [N, n]``, by name, ``[N, *shape]``."""

@@ -46,30 +46,28 @@ def measure(
     labels: Tensor,
     temperature: float,
 ) -> Performance:
-    """Evaluate ``count`` individuals, the modal genotype and the mean network together, in one pass.
+    """Evaluate ``count`` individuals, the modal genotype and the mean network.
 
     Args:
-        draw: gives the genotypes ``x: [len(who), n]`` of a range of individuals.
+        draw: gives the genotypes ``x: [len(who), n]`` bool of a range of individuals.
         images, labels: ``[B, inputs]`` and ``[B]``.
         temperature: of the softmax that votes.
     """
-    standing = torch.stack([p > 0.5, p]).float()  # rows: modal, mean weights; individuals follow
-
-    def genotypes(rows: range) -> Tensor:
-        who = range(max(rows.start - 2, 0), max(rows.stop - 2, 0))
-        return torch.cat([standing[rows.start : rows.stop], draw(who).float()])
+    standing = torch.stack([p > 0.5, p]).float()
+    stand = torch.zeros(2, dtype=torch.float64, device=labels.device)
+    networks = population.of_frequencies
+    for rows, which, logits in networks.evaluate(lambda rows: standing[rows.start : rows.stop], 2, images):
+        stand[rows.start : rows.stop] += (logits.argmax(dim=1) == labels[which]).sum(dim=1)
+    modal, mean_weights = (stand / len(labels)).tolist()
 
     classes = population.classes
-    right = torch.zeros(2 + count, dtype=torch.float64, device=labels.device)
+    right = torch.zeros(count, dtype=torch.float64, device=labels.device)
     votes = torch.zeros(classes, len(labels), dtype=torch.float64, device=labels.device)
     confusion = torch.zeros(classes * classes, dtype=torch.float64, device=labels.device)
-    for rows, which, logits in population.evaluate(genotypes, 2 + count, images):
+    for who, which, logits in population.evaluate(draw, count, images):
         predicted = logits.argmax(dim=1)
-        right[rows.start : rows.stop] += (predicted == labels[which]).sum(dim=1)
-        first = max(2 - rows.start, 0)
-        votes[:, which] += torch.softmax(logits[first:] / temperature, dim=1).sum(dim=0)
-        confusion += torch.bincount((labels[which] * classes + predicted[first:]).flatten(), minlength=classes**2)
-    right /= len(labels)
+        right[who.start : who.stop] += (predicted == labels[which]).sum(dim=1)
+        votes[:, which] += torch.softmax(logits / temperature, dim=1).sum(dim=0)
+        confusion += torch.bincount((labels[which] * classes + predicted).flatten(), minlength=classes**2)
     vote = float((votes.argmax(dim=0) == labels).double().mean())
-    modal, mean_weights = right[:2].tolist()
-    return Performance(right[2:], modal, mean_weights, vote, confusion.view(classes, classes) / count)
+    return Performance(right / len(labels), modal, mean_weights, vote, confusion.view(classes, classes) / count)

@@ -56,8 +56,6 @@ class Networks(ABC):
     dtype: torch.dtype
     rows: WeightMatrix
     """``W``, row by row as it is used, in full precision."""
-    W: WeightMatrix
-    """The same for the genes that vary, ready to be applied."""
 
     @abstractmethod
     def gather(self, images: Tensor) -> Any:
@@ -67,9 +65,18 @@ class Networks(ABC):
     def logits(self, x: Tensor, seen: Any) -> Tensor:
         """One tile of genotypes ``x: [N, n]`` on gathered images: ``[N, C, B]`` float32."""
 
+    @abstractmethod
+    def use(self, W: WeightMatrix) -> None:
+        """Express genotypes by this matrix from now on: ``rows``, or ``rows`` for fewer genes."""
+
+    @property
+    def of_frequencies(self) -> "Networks":
+        """The same networks, where rows of ``x`` may be allele frequencies too."""
+        return self
+
     def fold(self, p: Tensor, free: Tensor) -> None:
         """From now on, genotypes are of the ``free`` genes alone (indices); the others stay as they are in ``p``."""
-        self.W = self.rows.folded(p.cpu(), free.cpu()).to(self.device, self.dtype)
+        self.use(self.rows.folded(p.cpu(), free.cpu()))
 
     def tiles(self, individuals: int) -> Iterator[range]:
         """Fixed blocks of individuals, the unit of work."""
@@ -82,7 +89,7 @@ class Networks(ABC):
         """Run a whole population over images, tile by tile.
 
         Args:
-            genotypes: gives ``x: [len(tile), n]`` for a range of individuals; rows may be allele frequencies too.
+            genotypes: gives ``x: [len(tile), n]`` bool for a range of individuals.
             individuals: how many there are.
             images: ``[B, inputs]``.
 
@@ -129,7 +136,11 @@ class Population(Networks):
             above = cells[len(self.blocks) :]
             self.absent = [c.view(*s).T.to(device) for c, s in zip(above, self.above, strict=True)]
         self.rows = W.rows(layout.slots)
-        self.W = self.rows.to(device, dtype)
+        self.use(self.rows)
+
+    def use(self, W: WeightMatrix) -> None:
+        """Express genotypes by this matrix."""
+        self.W = W.to(self.device, self.dtype)
 
     def gather(self, images: Tensor) -> list[list[Tensor]]:
         """For each chunk of images and each block of units, the inputs of its slots, ``[units, K, B]``."""

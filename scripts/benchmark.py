@@ -67,9 +67,10 @@ class Row:
 
 def dense_rewards(learner: NetworkEvolution, sample: int) -> Callable[[], Tensor]:
     """``delta_x`` of ``sample`` genotypes by full 784-wide layers in fp32, as one would write it at first."""
-    assert isinstance(learner.population, Population)
-    topology, (images, labels) = learner.population.topology, learner.minibatch()
-    every = learner.population.whole.to(learner.device, torch.float32)
+    networks = learner.population.of_frequencies
+    assert isinstance(networks, Population)
+    topology, (images, labels) = networks.topology, learner.minibatch()
+    every = networks.whole.to(learner.device, torch.float32)
     first = topology.first
     pixel, unit = first.source.to(learner.device), first.unit.to(learner.device)
 

@@ -56,7 +56,7 @@ def with_evolution(job: Job, sweep_folder: Path | None) -> Job:
     if own.name != "lifetime" or own.evolved or config.resume not in (None, "auto"):
         return job
     folder = sweep_folder or Path(config.run_dir or new_path(job.experiment))
-    shared = {name: getattr(config, name) for name in ("seed", "device", "dtype", "data", "network")}
+    shared = {name: getattr(config, name) for name in ("seed", "device", "dtype", "backend", "data", "network")}
     first = first_jobs[tuple(own.evolve)]
     evolved = folder / "evolved"
     log.info("no learner.evolved is given: evolving first, by %s", " ".join(own.evolve))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nne.learner import NetworkEvolution
+from nne.population import Population
 from tests.conftest import altered
 from training.checkpoint import state_sha256
 from training.config import Config
@@ -92,9 +93,10 @@ def test_the_temperature_is_the_spread_of_the_logits_unless_given(
 ) -> None:
     learner = NetworkEvolution(small, digits, fp32)
     fewer = NetworkEvolution(altered(small, genes=75), digits, fp32)
-    x = learner.genotypes(range(64))
-    weights = x.double() @ learner.population.whole.dense().T
-    first, images = learner.population.topology.first, digits.train_images.double()
+    x, networks = learner.genotypes(range(64)), learner.population.of_frequencies
+    assert isinstance(networks, Population)
+    weights = x.double() @ networks.whole.dense().T
+    first, images = networks.topology.first, digits.train_images.double()
     edges = len(first.unit)
     spreads = []
     for w in weights:

@@ -24,6 +24,7 @@ from training.trainer import Trainer
 class Counter:
     """Counts its steps; its loss is ``nan`` from a given step on."""
 
+    compute = Compute(CPU, torch.float32)
     step_name = "step"
     headline = "test/accuracy"
     charts: ClassVar[dict[str, list[str]]] = {"loss": ["loss"]}
@@ -59,8 +60,7 @@ class Counter:
 
 def trainer(folder: Path, digits: Dataset, learner: Counter, **limits: Any) -> Trainer:
     config = Config(learner=None, trainer=TrainerConfig(**{"max_steps": 7, "checkpoint_seconds": 0, **limits}))
-    compute = Compute(CPU, torch.float32)
-    return Trainer("counting", config, learner, digits, compute, RunFolder(folder, resuming=False), None)
+    return Trainer("counting", config, learner, digits, RunFolder(folder, resuming=False), None)
 
 
 def test_any_learner_is_trained_to_a_limit_and_summarised(tmp_path: Path, digits: Dataset) -> None:

@@ -14,6 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from training.errors import UserError, at_least, one_of, require, within
 
 SOURCES = ["auto", "mnist", "embedded", "fashion_mnist", "kmnist"]
+BACKENDS = ["auto", "torch", "cpp"]
 OPTIMISERS = ["sgd", "adam", "signsgd"]
 DECAYS = ["none", "linear"]
 CHOICE = {"data": "auto", "network": "sparse", "features": "random"}
@@ -152,6 +153,9 @@ class Config:
     seed: int = key(0, "the only source of randomness; same seed, same result, bit for bit")
     device: str = key("auto", "auto (a GPU if there is one), cpu or cuda")
     dtype: str = key("auto", "float32, bfloat16 or auto (evolution: bfloat16 where the hardware has it; else float32)")
+    backend: str = key(
+        "auto", "what evaluates populations: torch, cpp (compiled on first use) or auto (cpp where it can)"
+    )
     run_dir: str | None = key(None, "the run's folder; default: outputs/<experiment>/<date_time>")
     resume: str | None = key(None, "a run's folder to go on with, or auto: the latest unfinished one, if any")
     data: DataConfig | None = field(default_factory=DataConfig)
@@ -164,6 +168,7 @@ class Config:
         at_least("seed", self.seed, 0)
         one_of("device", self.device, ["auto", "cpu", "cuda"])
         one_of("dtype", self.dtype, ["auto", "float32", "bfloat16"])
+        one_of("backend", self.backend, BACKENDS)
         check = getattr(self.learner, "check", None)
         if check:
             check(self)

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.cache import user_cache
 from training.config import DataConfig
 from training.errors import UserError, require
 from training.seeding import generator
@@ -97,8 +98,7 @@ def load(config: DataConfig | None, seed: int) -> Dataset:
 
 def data_root(config: DataConfig) -> Path:
     """``data.root``, else the environment variable ``NNE_DATA``, else a folder in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nne"
-    return Path(config.root or os.environ.get("NNE_DATA") or cache).expanduser()
+    return Path(config.root or os.environ.get("NNE_DATA") or user_cache()).expanduser()
 
 
 Split = tuple[Tensor, Tensor]

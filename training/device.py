@@ -14,10 +14,11 @@ from training.errors import require
 
 @dataclass(frozen=True)
 class Compute:
-    """A device and the precision of the big products on it."""
+    """A device, the precision of the big products on it, and what makes them: PyTorch, or the C++ kernel."""
 
     device: torch.device
     dtype: torch.dtype
+    backend: str = "torch"
 
     @property
     def dtype_name(self) -> str:
@@ -30,7 +31,7 @@ class Compute:
             free, total = torch.cuda.mem_get_info(self.device)
             name = torch.cuda.get_device_name(self.device)
             return f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free, {self.dtype_name}"
-        return f"{_cpu_name()}, {torch.get_num_threads()} threads, {self.dtype_name}"
+        return f"{_cpu_name()}, {torch.get_num_threads()} threads, {self.dtype_name}, {self.backend}"
 
 
 def choose(device: str, dtype: str) -> Compute:

@@ -54,7 +54,7 @@ class GradientDescent:
         own = config.learner
         assert isinstance(own, GradientConfig)
         self.config, self.seed, self.limit = own, config.seed, config.trainer.max_steps
-        self.device, self.network = compute.device, network
+        self.compute, self.device, self.network = compute, compute.device, network
         self.labels = data.train_labels
         self.steps = 0
         self.optimiser = OPTIMISERS[own.optimiser](network.parameters(), lr=own.learning_rate)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor
 
+from training.device import Compute
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -15,6 +17,8 @@ State = dict[str, Tensor]
 class Learner(Protocol):
     """Something that learns in steps and can be saved between any two of them."""
 
+    compute: Compute
+    """What it computes on, and how."""
     step_name: str
     """What one step is called: ``generation``, ``epoch``."""
     headline: str

@@ -11,7 +11,18 @@ from typing import Any
 
 from training.run_folder import METRICS, SUMMARY
 
-IRRELEVANT = ("seed", "device", "dtype", "run_dir", "resume", "trainer", "data.source", "data.root", "data.download")
+IRRELEVANT = (
+    "seed",
+    "device",
+    "dtype",
+    "backend",
+    "run_dir",
+    "resume",
+    "trainer",
+    "data.source",
+    "data.root",
+    "data.download",
+)
 """Keys that do not make a run another experiment; ``trainer.max_steps`` alone of the trainer's does."""
 
 Row = dict[str, str]

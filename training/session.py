@@ -64,9 +64,9 @@ def run(
         if saved and finished and finished["steps"] == saved.facts.step and _nothing_left(config, saved.facts, learner):
             log.info("%s is finished already (%s)", folder, finished["stopped_because"])
             return finished
-        _introduce(experiment, config.seed, folder, dataset, compute, saved)
+        _introduce(experiment, config.seed, folder, dataset, learner.compute, saved)
         facts = saved.facts if saved else None
-        summary = Trainer(experiment, config, learner, dataset, compute, records, facts).train()
+        summary = Trainer(experiment, config, learner, dataset, records, facts).train()
         _conclude(summary, learner, folder)
         return summary
     except Interrupted as stop:

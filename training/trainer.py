@@ -10,7 +10,7 @@ from training import checkpoint, provenance
 from training.config import Config, to_dict
 from training.dashboard import Dashboard, as_text
 from training.data import Dataset
-from training.device import Compute, peak_memory
+from training.device import peak_memory
 from training.errors import UserError
 from training.learner import Learner, Metrics, is_milestone
 from training.progress import ProgressBar
@@ -41,12 +41,11 @@ class Trainer:
         config: Config,
         learner: Learner,
         data: Dataset,
-        compute: Compute,
         run: RunFolder,
         resumed: checkpoint.Facts | None,
     ) -> None:
         self.experiment, self.config = experiment, config
-        self.learner, self.data, self.compute, self.run = learner, data, compute, run
+        self.learner, self.data, self.compute, self.run = learner, data, learner.compute, run
         self.step = resumed.step if resumed else 0
         self.seconds = resumed.seconds if resumed else 0.0
         self._saved_step, self._saved_at = self.step, time.monotonic()
@@ -154,7 +153,7 @@ class Trainer:
             "test_size": len(data.test_labels),
             "device": self.compute.description,
             "dtype": self.compute.dtype_name,
-            "backend": "torch",
+            "backend": self.compute.backend,
             "steps": self.step,
             "seconds": round(self.seconds, 3),
             "stopped_because": reason,

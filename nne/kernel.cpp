@@ -1,0 +1,246 @@
+// One generation on a CPU: genotypes drawn from their counters, and their networks of one hidden layer evaluated.
+//
+// The lanes of a vector are genotypes, and genotypes are bits: a gene that touches a link adds its value to the weight
+// in the lanes that carry it. The weights of a few hidden units at a time are made, used on every image and forgotten.
+// What all genotypes share is looked up once: which edges of a unit see a pixel that is not zero, image by image.
+// Absent edges and black pixels cost nothing. Blocks of genotypes are independent; threads take them in turn, and no
+// bit of the result depends on how many threads there are.
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
+namespace {
+
+typedef float Vec __attribute__((vector_size(64)));  // 16 lanes, whatever the hardware's own vectors hold
+typedef int32_t Ints __attribute__((vector_size(64)));
+typedef uint32_t Counters __attribute__((vector_size(64)));
+typedef uint8_t Bytes __attribute__((vector_size(16)));
+
+constexpr int WIDTH = 16, LANES = 128, VECS = LANES / WIDTH;
+constexpr int UNITS = 8, AT_ONCE = 64;  // hidden units and images at a time: their activity stays in the cache
+constexpr int64_t GENES = 1024;         // genes at a time: what their carriers sum up to stays in the cache
+constexpr int CLASSES = 5, IMAGES = 4;  // of the output layer at a time: their sums stay in registers
+
+Vec relu(Vec v) { return v > 0 ? v : Vec{}; }
+
+// sum, plus value in the lanes whose bit is set.
+Vec add_where(Vec sum, uint16_t bits, float value) {
+#ifdef __AVX512F__
+    return _mm512_mask_add_ps(sum, bits, sum, _mm512_set1_ps(value));
+#else
+    const Ints lane = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
+    return ((Ints{} + bits) & lane) != 0 ? sum + value : sum;
+#endif
+}
+
+int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+template <typename Work>
+void in_parallel(int64_t tasks, int threads, Work work) {
+    std::atomic<int64_t> next{0};
+    auto run = [&] {
+        for (int64_t i; (i = next++) < tasks;) work(i);
+    };
+    std::vector<std::thread> others;
+    for (int64_t t = 1; t < std::min<int64_t>(threads, tasks); t++) others.emplace_back(run);
+    run();
+    for (auto& other : others) other.join();
+}
+
+// The finaliser of nne/genome.py.
+Counters scramble(Counters u) {
+    u = (u ^ u >> 16) * 0x7FEB352Du;
+    u = (u ^ u >> 15) * 0x846CA68Bu;
+    return u ^ u >> 16;
+}
+
+}  // namespace
+
+extern "C" {
+
+// W row by row: the edges, unit by unit and pixel by pixel, then the output links.
+struct Network {
+    int32_t units, classes, pixels, genes;
+    const int32_t* first;   // [units + 1], each unit's first edge
+    const int32_t* row;     // [links + 1], where the entries of a link begin
+    const int32_t* gene;    // [entries]
+    const float* value;     // [entries]
+    const int32_t* begins;  // [pixels + 1], where the edges of a pixel begin in
+    const int32_t* unit;    // [edges], the unit of each, and in
+    const int32_t* place;   // [edges], which of the unit's edges it is
+    int32_t rectified;      // whether weights are relu(W x) rather than W x
+};
+
+// An edge of a hidden unit that sees a pixel which is not zero.
+struct Sight {
+    uint16_t place, pixel;
+};
+
+// x: [individuals, n] bool; keys: [individuals, 2].
+void draw(const int32_t* gene, const int32_t* threshold, const uint8_t* always, int64_t n, const int32_t* keys,
+          int64_t individuals, uint8_t* x, int threads) {
+    in_parallel(individuals, threads, [=](int64_t i) {
+        const uint32_t first = keys[2 * i], second = keys[2 * i + 1];
+        auto some = [=](int64_t g, int64_t here) __attribute__((always_inline)) {
+            Counters which = {};
+            Ints limit = {};
+            Bytes fixed = {};
+            std::memcpy(&which, gene + g, here * sizeof *gene);
+            std::memcpy(&limit, threshold + g, here * sizeof *threshold);
+            std::memcpy(&fixed, always + g, here);
+            const Counters u = scramble(scramble(which * 0x9E3779B9u + first) + second);
+            const Bytes found = (__builtin_convertvector(Ints(u) < limit, Bytes) & 1) | fixed;
+            std::memcpy(x + i * n + g, &found, here);
+        };
+        int64_t g = 0;
+        for (; g + WIDTH <= n; g += WIDTH) some(g, WIDTH);
+        some(g, n - g);
+    });
+}
+
+// sums: [rows, n] += over the carriers of each gene, those of rows: [rows, individuals]; x: [individuals, n] bool.
+void carried(const uint8_t* x, int64_t individuals, int64_t n, const double* rows, int64_t count, double* sums,
+             int threads) {
+    in_parallel(rounded_up(n, GENES) / GENES, threads, [=](int64_t block) {
+        const int64_t from = block * GENES, here = std::min(GENES, n - from);
+        for (int64_t i = 0; i < individuals; i++)
+            for (int64_t r = 0; r < count; r++) {
+                const uint8_t* who = x + i * n + from;
+                const double value = rows[r * individuals + i];
+                double* __restrict mine = sums + r * n + from;
+                for (int64_t g = 0; g < here; g++) mine[g] += who[g] ? value : 0.0;
+            }
+    });
+}
+
+// Sights, unit by unit and image by image; those of a unit and an image begin at start: [units * count + 1]. Without
+// room for them, start is filled, and says how many there are.
+void look(const Network* net, const float* images, int64_t count, int64_t* start, Sight* sights, int threads) {
+    in_parallel(rounded_up(count, AT_ONCE) / AT_ONCE, threads, [=](int64_t block) {
+        std::vector<int64_t> next(net->units);
+        for (int64_t s = block * AT_ONCE; s < std::min<int64_t>((block + 1) * AT_ONCE, count); s++) {
+            const float* image = images + s * net->pixels;
+            for (int64_t j = 0; j < net->units; j++) next[j] = sights ? start[j * count + s] : 0;
+            for (int pixel = 0; pixel < net->pixels; pixel++)
+                if (image[pixel] != 0)
+                    for (int e = net->begins[pixel]; e < net->begins[pixel + 1]; e++) {
+                        const int64_t at = next[net->unit[e]]++;
+                        if (sights) sights[at] = {uint16_t(net->place[e]), uint16_t(pixel)};
+                    }
+            if (!sights)
+                for (int64_t j = 0; j < net->units; j++) start[j * count + s + 1] = next[j];
+        }
+    });
+    if (!sights)
+        for (int64_t i = 0; i < net->units * count; i++) start[i + 1] += start[i];
+}
+
+}  // extern "C"
+
+namespace {
+
+// Weights of the links [from, to): [links][LANES].
+void express(const Network& net, int64_t from, int64_t to, const uint16_t* carriers, Vec* weights) {
+    for (int64_t link = from; link < to; link++, weights += VECS) {
+        Vec sum[VECS] = {};
+        for (int q = net.row[link]; q < net.row[link + 1]; q++) {
+            const uint16_t* bits = carriers + int64_t(net.gene[q]) * VECS;
+            for (int v = 0; v < VECS; v++) sum[v] = add_where(sum[v], bits[v], net.value[q]);
+        }
+        for (int v = 0; v < VECS; v++) weights[v] = net.rectified ? relu(sum[v]) : sum[v];
+    }
+}
+
+// What one unit does: h: [count][LANES].
+void fire(const Sight* sights, const int64_t* start, const float* images, int pixels, int64_t count, const Vec* weights,
+          Vec* h) {
+    for (int64_t s = 0; s < count; s++, h += VECS) {
+        const float* image = images + s * pixels;
+        Vec sum[VECS] = {};
+        for (int64_t q = start[s]; q < start[s + 1]; q++) {
+            const Vec* w = weights + int64_t(sights[q].place) * VECS;
+            const float light = image[sights[q].pixel];
+            for (int v = 0; v < VECS; v++) sum[v] += w[v] * light;
+        }
+        for (int v = 0; v < VECS; v++) h[v] = relu(sum[v]);
+    }
+}
+
+// logits: [count][classes][LANES] += the outputs of a few units, from h: [units][AT_ONCE][LANES] and
+// w: [units][classes][LANES].
+void answer(const Vec* h, const Vec* w, int units, int64_t count, int classes, Vec* logits) {
+    for (int64_t s = 0; s < count; s += IMAGES)
+        for (int c = 0; c < classes; c += CLASSES)
+            for (int v = 0; v < VECS; v++) {
+                Vec sum[IMAGES][CLASSES];
+                Vec* out = logits + (s * classes + c) * VECS + v;
+                for (int i = 0; i < IMAGES; i++)
+                    for (int k = 0; k < CLASSES; k++) sum[i][k] = out[(i * classes + k) * VECS];
+                for (int j = 0; j < units; j++) {
+                    Vec weight[CLASSES];
+                    for (int k = 0; k < CLASSES; k++) weight[k] = w[(int64_t(j) * classes + c + k) * VECS + v];
+                    for (int i = 0; i < IMAGES; i++) {
+                        const Vec active = h[(j * AT_ONCE + s + i) * VECS + v];
+                        for (int k = 0; k < CLASSES; k++) sum[i][k] += active * weight[k];
+                    }
+                }
+                for (int i = 0; i < IMAGES; i++)
+                    for (int k = 0; k < CLASSES; k++) out[(i * classes + k) * VECS] = sum[i][k];
+            }
+}
+
+}  // namespace
+
+extern "C" {
+
+// logits: [count, classes, individuals] of genotypes x: [individuals, genes] bool on images: [count, pixels].
+void evaluate(const Network* net, const uint8_t* x, int64_t individuals, const float* images, int64_t count,
+              const int64_t* start, const Sight* sights, float* logits, int threads) {
+    const int classes = rounded_up(net->classes, CLASSES);
+    const int64_t padded = rounded_up(count, IMAGES), edges = net->first[net->units];
+    int widest = 1;
+    for (int j = 0; j < net->units; j++) widest = std::max(widest, net->first[j + 1] - net->first[j]);
+
+    in_parallel(rounded_up(individuals, LANES) / LANES, threads, [=](int64_t block) {
+        const int64_t who = block * LANES, here = std::min<int64_t>(LANES, individuals - who);
+        std::vector<uint16_t> carriers(int64_t(net->genes) * VECS);
+        for (int64_t i = 0; i < here; i++)
+            for (int64_t g = 0; g < net->genes; g++)
+                carriers[g * VECS + i / WIDTH] |= x[(who + i) * net->genes + g] << i % WIDTH;
+
+        auto room = [](int64_t rows) { return std::vector<Vec>(rows * VECS); };
+        auto w = room(UNITS * widest), h = room(UNITS * AT_ONCE);
+        auto above = room(UNITS * classes), z = room(padded * classes);
+        for (int64_t unit = 0; unit < net->units; unit += UNITS) {
+            const int units = std::min<int64_t>(UNITS, net->units - unit);
+            for (int j = 0; j < units; j++) {
+                const int64_t outputs = edges + (unit + j) * net->classes;
+                express(*net, net->first[unit + j], net->first[unit + j + 1], carriers.data(), &w[j * widest * VECS]);
+                express(*net, outputs, outputs + net->classes, carriers.data(), &above[j * classes * VECS]);
+            }
+            for (int64_t s = 0; s < count; s += AT_ONCE) {
+                const int64_t now = std::min<int64_t>(AT_ONCE, count - s);
+                for (int j = 0; j < units; j++)
+                    fire(sights, start + (unit + j) * count + s, images + s * net->pixels, net->pixels, now,
+                         &w[j * widest * VECS], &h[j * AT_ONCE * VECS]);
+                answer(h.data(), above.data(), units, now, classes, &z[s * classes * VECS]);
+            }
+        }
+        const float* found = reinterpret_cast<const float*>(z.data());
+        for (int64_t s = 0; s < count; s++)
+            for (int c = 0; c < net->classes; c++) {
+                float* mine = logits + (s * net->classes + c) * individuals + who;
+                std::copy_n(found + (s * classes + c) * LANES, here, mine);
+            }
+    });
+}
+
+}  // extern "C"

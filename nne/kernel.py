@@ -1,0 +1,116 @@
+"""``kernel.cpp`` on tensors: genotypes drawn, and networks of one hidden layer evaluated, on a CPU in float32."""
+
+import ctypes
+from ctypes import CDLL, c_int, c_int64, c_void_p
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nne.expression import WeightMatrix
+from training import native
+from training.errors import UserError
+from training.network import Edges
+
+SOURCE = Path(__file__).with_suffix(".cpp")
+_loaded: list[CDLL] = []
+
+
+def load() -> str | None:
+    """Have the kernel ready, compiled if need be; else why it cannot be had."""
+    try:
+        _loaded[:] = [native.load(SOURCE)]
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def loaded() -> bool:
+    """Whether this process has it."""
+    return bool(_loaded)
+
+
+def draw(genes: Tensor, threshold: Tensor, always: Tensor, keys: Tensor) -> Tensor:
+    """``x: [N, n]`` bool, as in ``nne.genome.draw``.
+
+    Args:
+        genes, threshold: ``[n]`` int32.
+        always: ``[n]`` bool, alleles that everybody carries.
+        keys: ``[N, 2]`` int32.
+    """
+    x = torch.empty(len(keys), len(genes), dtype=torch.bool)
+    (library,) = _loaded
+    arrays = map(_at, (genes, threshold, always))
+    library.draw(*arrays, c_int64(len(genes)), _at(keys), c_int64(len(keys)), _at(x), _threads())
+    return x
+
+
+def carried(x: Tensor, rows: Tensor) -> Tensor:
+    """Sums over the carriers of each allele, ``[k, n]``, of ``rows: [k, N]`` float64; ``x: [N, n]`` bool."""
+    (library,) = _loaded
+    sums, rows = torch.zeros(len(rows), x.shape[1], dtype=torch.float64), rows.contiguous()
+    sizes = c_int64(len(x)), c_int64(x.shape[1])
+    library.carried(_at(x), *sizes, _at(rows), c_int64(len(rows)), _at(sums), _threads())
+    return sums
+
+
+class _Network(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("units", "classes", "pixels", "genes")),
+        *((name, c_void_p) for name in ("first", "row", "gene", "value", "begins", "unit", "place")),
+        ("rectified", ctypes.c_int32),
+    )
+
+
+def by_pixel(layer: Edges) -> dict[str, Tensor]:
+    """The edges of a hidden layer as the kernel wants them: where those into each unit begin, and those out of each
+    pixel; whose the latter are, and which of their unit's."""
+    first, order = _begins(layer.unit, layer.units), layer.source.argsort(stable=True)
+    place = torch.arange(len(layer.unit)) - first[layer.unit]
+    found = {"first": first, "begins": _begins(layer.source, layer.sources)}
+    return {name: array.int() for name, array in {**found, "unit": layer.unit[order], "place": place[order]}.items()}
+
+
+class KernelNetwork:
+    """A hidden layer's edges (``by_pixel``), and ``W`` with a row for each of them and then for each output link."""
+
+    def __init__(self, layer: Edges, edges: dict[str, Tensor], W: WeightMatrix, classes: int) -> None:
+        self.units, self.classes = layer.units, classes
+        entries = {"row": W.offsets.int(), "gene": W.genes.int(), "value": W.values.float()}
+        self._arrays = {**edges, **entries}  # what the structure points to lives as long as it
+        pointers = {name: array.data_ptr() for name, array in self._arrays.items()}
+        sizes = {"units": layer.units, "classes": classes, "pixels": layer.sources, "genes": W.n}
+        self._network = _Network(**sizes, **pointers, rectified=W.g is torch.relu_)
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images ``[B, pixels]`` float32, and which edges see something on each (``look`` in ``kernel.cpp``)."""
+        (library,) = _loaded
+        start = torch.zeros(self.units * len(images) + 1, dtype=torch.int64)
+        seen = ctypes.byref(self._network), _at(images), c_int64(len(images)), _at(start)
+        library.look(*seen, None, _threads())
+        sights = torch.empty(int(start[-1]), 2, dtype=torch.int16)
+        library.look(*seen, _at(sights), _threads())
+        return images, start, sights
+
+    def logits(self, x: Tensor, images: Tensor, start: Tensor, sights: Tensor) -> Tensor:
+        """``[N, C, B]`` of genotypes ``x: [N, n]`` bool on what ``look`` gave; a view of a tensor with ``N`` last."""
+        (library,) = _loaded
+        found = torch.empty(len(images), self.classes, len(x))
+        count, individuals = c_int64(len(images)), c_int64(len(x))
+        given = ctypes.byref(self._network), _at(x), individuals, _at(images), count, _at(start), _at(sights)
+        library.evaluate(*given, _at(found), _threads())
+        return found.permute(2, 1, 0)
+
+
+def _begins(of: Tensor, count: int) -> Tensor:
+    """Where the members of each of ``count`` groups begin among sorted ones."""
+    return torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(of, minlength=count).cumsum(0)])
+
+
+def _at(tensor: Tensor) -> c_void_p:
+    assert tensor.is_contiguous()
+    return c_void_p(tensor.data_ptr())
+
+
+def _threads() -> c_int:
+    return c_int(torch.get_num_threads())

@@ -1,0 +1,185 @@
+"""The C++ kernel against plain references: genotypes against PyTorch's, networks against dense float64 ones."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from nne import kernel
+from nne.expression import sparse_weight_matrix
+from nne.fitness import carried
+from nne.genome import draw, initial_frequencies
+from nne.kernel_population import KernelPopulation
+from nne.learner import NetworkEvolution
+from tests.conftest import SMALL, Command, altered, summary
+from tests.test_network import dense_logits, logits_of, random_images
+from training import native
+from training.config import Config, NetworkConfig
+from training.data import Dataset
+from training.device import Compute
+from training.errors import UserError
+from training.network import sparse_topology
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled() -> None:
+    """These tests are of the kernel: a machine without a compiler cannot pass them."""
+    assert kernel.load() is None
+
+
+def by_pytorch(p: Tensor, *arguments: object) -> Tensor:
+    """Genotypes drawn without the kernel."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "_loaded", [])
+        return draw(p, *arguments)  # type: ignore[arg-type]
+
+
+@given(st.integers(1, 70), st.integers(0, 10**6), st.integers(0, 50), st.integers(1, 9), st.booleans())
+def test_the_same_genotypes(genes: int, seed: int, start: int, count: int, some: bool) -> None:
+    p = initial_frequencies(genes, seed)
+    p[::5], p[1::7] = 1.0, 0.0
+    which = torch.arange(genes)[seed % 2 :: 2] if some else None
+    p = p if which is None else p[which]
+    asked = seed, 3, range(start, start + count), "genotypes", which
+    assert torch.equal(draw(p, *asked), by_pytorch(p, *asked))
+
+
+@settings(max_examples=60)
+@given(
+    inputs=st.integers(1, 30),
+    hidden=st.integers(1, 25),
+    classes=st.integers(2, 11),
+    probability=st.floats(0.02, 1),
+    genes=st.integers(1, 60),
+    beta=st.floats(0.01, 1),
+    individuals=st.integers(1, 300),
+    images=st.integers(1, 140),
+    seed=st.integers(0, 10**6),
+    g=st.sampled_from(["identity", "relu"]),
+    frozen=st.booleans(),
+)
+def test_logits_are_those_of_dense_float64_networks(
+    inputs: int,
+    hidden: int,
+    classes: int,
+    probability: float,
+    genes: int,
+    beta: float,
+    individuals: int,
+    images: int,
+    seed: int,
+    g: str,
+    frozen: bool,
+) -> None:
+    topology = sparse_topology(inputs, NetworkConfig(hidden, probability), classes, seed)
+    W = sparse_weight_matrix(topology.links, genes, beta, seed, g)
+    p = initial_frequencies(genes, seed)
+    free = (torch.arange(genes) % 2 == 0).nonzero()[:, 0]
+    if frozen:
+        p = torch.ones(genes, dtype=p.dtype).mul(p > 0.5).index_copy(0, free, p[free])
+    x = draw(p, seed, 0, range(individuals))
+    y = random_images(images, inputs, seed)
+    population = KernelPopulation(topology, W, y.amax(dim=0) > 0)
+    given_x = x
+    if frozen:
+        population.fold(p, free)
+        given_x = torch.cat([x[:, free], x.new_ones(individuals, 1)], dim=1)
+    some = slice(0, 40)  # a dense float64 network each
+    expected = dense_logits(topology, W, x[some], y)
+    found = logits_of(population, given_x, y)
+    scale = max(float(expected.abs().max()), 1.0)
+    assert float((found[some] - expected).abs().max()) <= 1e-5 * scale
+    torch.testing.assert_close(found, logits_of(population.of_frequencies, x, y), atol=1e-5 * scale, rtol=1e-5)
+
+
+def test_the_paper_s_size_and_no_bit_depends_on_threads(digits: Dataset) -> None:
+    images = digits.train_images[::4]
+    topology = sparse_topology(784, NetworkConfig(), 10, 0)
+    W = sparse_weight_matrix(topology.links, 2000, 0.0025, 0)
+    x = draw(initial_frequencies(2000, 0), 0, 0, range(200))
+    population = KernelPopulation(topology, W, images.amax(dim=0) > 0)
+    found = logits_of(population, x, images)
+    expected = dense_logits(topology, W, x[:20], images)
+    assert float((found[:20] - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
+    sums = carried([x], found[:, :2, 0].T)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(5)
+        assert torch.equal(draw(initial_frequencies(2000, 0), 0, 0, range(200)), x)
+        assert torch.equal(logits_of(population, x, images), found)
+        assert torch.equal(carried([x], found[:, :2, 0].T), sums)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@given(st.integers(1, 40), st.integers(1, 3000), st.integers(1, 3), st.integers(0, 10**6))
+@settings(max_examples=30)
+def test_sums_over_carriers(individuals: int, genes: int, rows: int, seed: int) -> None:
+    stream = torch.Generator().manual_seed(seed)
+    x = torch.rand(individuals, genes, generator=stream) < 0.5
+    values = torch.randn(rows, individuals, generator=stream, dtype=torch.float64)
+    torch.testing.assert_close(carried(x.split(7), values), values @ x.double())
+
+
+def test_evolution_goes_the_same_way(small: Config, digits: Dataset, fp32: Compute) -> None:
+    learners = [
+        NetworkEvolution(Config(**{**vars(altered(small, freeze=0.02)), "backend": backend}), digits, fp32)
+        for backend in ("torch", "auto")
+    ]
+    assert [learner.compute.backend for learner in learners] == ["torch", "cpp"]
+    for _ in range(8):
+        for learner in learners:
+            learner.step()
+    torch.testing.assert_close(learners[0].evolution.p, learners[1].evolution.p, atol=1e-3, rtol=0)
+    seen = digits.test_images[:200], digits.test_labels[:200], 20
+    ours, theirs = (learner.performance(*seen) for learner in learners)
+    torch.testing.assert_close(ours.individuals, theirs.individuals, atol=0.02, rtol=0)
+    assert ours.mean_weights == pytest.approx(theirs.mean_weights, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("network.hidden=[20,10]", "one hidden layer"),
+        ("network.cap=5", "no network.cap"),
+        ("learner.expression=tanh", "the identity or relu"),
+        ("dtype=bfloat16", "it computes in float32"),
+    ],
+)
+def test_what_the_kernel_cannot_do_is_said(override: str, said: str, train: Command) -> None:
+    done = train("experiment=nne_mnist10", *SMALL, "trainer.max_steps=1", override, "backend=cpp")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: backend=cpp cannot be had: ")
+    assert said in done.stderr
+
+
+def test_without_a_compiler_pytorch_does_it(tmp_path: Path, train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    done = train("experiment=nne_mnist10", *SMALL, "trainer.max_steps=1", "run_dir=run")
+    assert done.returncode == 0, done.stderr
+    assert "by PyTorch, not by the C++ kernel: kernel.cpp could not be compiled" in done.stdout
+    assert summary(tmp_path / "run")["backend"] == "torch"
+    assert train("experiment=nne_mnist10", *SMALL, "trainer.max_steps=1", "backend=cpp").returncode == 2
+
+
+def test_a_library_is_compiled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = tmp_path / "one.cpp"
+    source.write_text('extern "C" int one() { return 1; }')
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            native.load.cache_clear()
+            assert native.load(source).one() == 1
+    assert caplog.text.count("compiled one.cpp") == 1
+    source.write_text("no C++")
+    native.load.cache_clear()
+    with pytest.raises(UserError, match=r"could not compile one\.cpp"):
+        native.load(source)
+    assert len(list((tmp_path / "nne" / "kernels").iterdir())) == 1
