@@ -1,9 +1,9 @@
 """Measure speed as ratios, side by side in one run: `python scripts/benchmark.py population|dnn [--json PATH]`.
 
-`population` times one whole generation (draw, express, evaluate, select) by the default path against the same
-generation evaluated by dense fp32 `torch.bmm`, at the paper's scale and around it. Every path is timed on the same
-machine, in turn, several times; medians are printed. The dense path costs the same for every genotype, so it is
-timed on a few and scaled.
+`population` times one whole generation (draw, express, evaluate, select) by the C++ kernel, where it can be had, and by
+PyTorch, against the same generation evaluated by dense fp32 `torch.bmm`, at the paper's scale and around it. Every path
+is timed on the same machine, in turn, several times; medians are printed. The dense path costs the same for every
+genotype, so it is timed on a few and scaled.
 
 `dnn` times an epoch of unit-batch plasticity in the dual (Gram matrix) against the primal (the weights themselves),
 and then the whole of the paper's largest experiment: 500 epochs at h = 100,000, from pixels to test accuracy.
@@ -46,22 +46,23 @@ DOPAMINE = Config(
     learner=DopamineConfig(rule="reward_prediction_drawn", epsilon_1=0.3),  # moves links at every image to the end
     trainer=TrainerConfig(max_steps=500),
 )
-GENES, BATCHES = (1000, 5000, 10_000), (200, None)
+GENES, BATCHES = (1000, 5000, 10_000), (100, None)
 WIDTHS, WIDEST = (1000, 10_000), 100_000
 DENSE_GENOTYPES = 16  # how many the dense path is timed on
 
 
 @dataclass(frozen=True)
 class Row:
-    """One scale: seconds a generation by our path and by the dense one."""
+    """One scale: seconds a generation by each path, and how many times as long the dense one takes as the fastest."""
 
     genes: int
     individuals: int
     images: int
-    seconds: float
+    cpp_seconds: float | None
+    torch_seconds: float
     dense_seconds: float
     ratio: float
-    evaluations_per_second: float
+    networks_per_second: float
     peak_gib: float
 
 
@@ -98,35 +99,39 @@ def timed(run: Callable[[], object], device: torch.device) -> float:
 
 
 def measure(config: Config, dataset: data.Dataset, compute: Compute, repeats: int) -> Row:
-    """Both paths in turn, ``repeats`` times after a warm-up."""
-    learner = NetworkEvolution(config, dataset, compute)
+    """All paths in turn, ``repeats`` times after a warm-up."""
+    by_torch = NetworkEvolution(replace(config, backend="torch"), dataset, compute)
+    fastest = NetworkEvolution(config, dataset, compute)
     sample = min(DENSE_GENOTYPES, config.learner.population)
-    learner.step()
+    dense = dense_rewards(by_torch, sample)
+    fastest.step()
     peak = peak_memory(compute.device)
-    dense = dense_rewards(learner, sample)
+    by_torch.step()
     dense()
-    ours, theirs = [], []
-    for _ in range(repeats):
-        ours.append(timed(learner.step, compute.device))
-        theirs.append(timed(dense, compute.device) * config.learner.population / sample)
-    seconds, dense_seconds = median(ours), median(theirs)
-    images, population = len(learner.minibatch()[1]), config.learner.population
+    times = [
+        tuple(timed(path, compute.device) for path in (fastest.step, by_torch.step, dense)) for _ in range(repeats)
+    ]
+    scale, images = config.learner.population / sample, len(by_torch.minibatch()[1])
+    ours, theirs, full = (median(path) for path in zip(*times, strict=True))
+    has_kernel = fastest.compute.backend == "cpp"
     return Row(
-        config.learner.genes,
-        population,
-        images,
-        seconds,
-        dense_seconds,
-        median(t / o for o, t in zip(ours, theirs, strict=True)),
-        population * images / seconds,
-        peak,
+        genes=config.learner.genes,
+        individuals=config.learner.population,
+        images=images,
+        cpp_seconds=ours if has_kernel else None,
+        torch_seconds=theirs,
+        dense_seconds=full * scale,
+        ratio=median(scale * dense_time / our_time for our_time, _, dense_time in times),
+        networks_per_second=config.learner.population / ours,
+        peak_gib=peak,
     )
 
 
 def population(dataset: data.Dataset, compute: Compute, repeats: int) -> list[dict[str, object]]:
     """The table of one generation at several scales."""
     table = Table(
-        "genes", "individuals", "images", "s/generation", "dense fp32 bmm", "ratio", "images x nets /s", "GiB"
+        *("genes", "individuals", "images", "C++ kernel, s", f"PyTorch {compute.dtype_name}, s", "dense fp32 bmm, s"),
+        *("dense / fastest", "networks / s", "GiB"),
     )
     rows = []
     for genes in GENES:
@@ -134,9 +139,10 @@ def population(dataset: data.Dataset, compute: Compute, repeats: int) -> list[di
             config = replace(PAPER, learner=replace(PAPER.learner, genes=genes, batch=batch))
             row = measure(config, dataset, compute, repeats)
             rows.append(asdict(row))
-            size = f"{row.genes}", f"{row.individuals}", f"{row.images}"
-            cost = f"{row.seconds:.3f}", f"{row.dense_seconds:.2f}", f"{row.ratio:.1f}"
-            table.add_row(*size, *cost, f"{row.evaluations_per_second:.3g}", f"{row.peak_gib:.2f}")
+            size = f"{row.genes:,}", f"{row.individuals:,}", f"{row.images:,}"
+            kernel = "" if row.cpp_seconds is None else f"{row.cpp_seconds:.3f}"
+            cost = kernel, f"{row.torch_seconds:.3f}", f"{row.dense_seconds:.2f}", f"{row.ratio:.1f}"
+            table.add_row(*size, *cost, f"{row.networks_per_second:,.0f}", f"{row.peak_gib:.2f}")
     console.print(table)
     return rows
 
