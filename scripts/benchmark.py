@@ -108,9 +108,8 @@ def measure(config: Config, dataset: data.Dataset, compute: Compute, repeats: in
     peak = peak_memory(compute.device)
     by_torch.step()
     dense()
-    times = [
-        tuple(timed(path, compute.device) for path in (fastest.step, by_torch.step, dense)) for _ in range(repeats)
-    ]
+    paths = fastest.step, by_torch.step, dense
+    times = [[timed(path, compute.device) for path in paths] for _ in range(repeats)]
     scale, images = config.learner.population / sample, len(by_torch.minibatch()[1])
     ours, theirs, full = (median(path) for path in zip(*times, strict=True))
     has_kernel = fastest.compute.backend == "cpp"

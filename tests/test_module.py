@@ -126,3 +126,8 @@ def test_examples_run(name: str, said: str) -> None:
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert said in done.stdout
+
+
+def test_the_readme_shows_all_of_the_knapsack() -> None:
+    _, code = (REPOSITORY / "scripts" / "examples" / "knapsack.py").read_text().split('"""\n\n', 1)
+    assert code in (REPOSITORY / "README.md").read_text()
