@@ -16,6 +16,8 @@ class EvolutionConfig:
     """Neural net evolution (Sec. 2 and 3.1)."""
 
     precision: ClassVar[str] = "auto"
+    in_company: ClassVar[bool] = True
+    """Whether several workers can share the work."""
 
     name: str = key("evolution", "which learner this is")
     genes: int = key(5000, "n, the number of genes")

@@ -51,7 +51,7 @@ def gradient(learner: NetworkEvolution, p: Tensor, generation: int, individuals:
         return draw(p.to(device), learner.seed, generation, chosen, stream="gradient")
 
     delta = learner.rewards_of(genotypes, len(individuals), learner.images, learner.labels)
-    tiles = learner.population.tiles(len(individuals))
+    tiles = learner.population.tiles(range(len(individuals)))
     means = allele_means(map(genotypes, tiles), TRANSFORMS[learner.config.fitness](delta))
     return torch.where(means.polymorphic, means.f - means.f_bar, 0.0)
 

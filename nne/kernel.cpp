@@ -205,12 +205,15 @@ extern "C" {
 void evaluate(const Network* net, const uint8_t* x, int64_t individuals, const float* images, int64_t count,
               const int64_t* start, const Sight* sights, float* logits, int threads) {
     const int classes = rounded_up(net->classes, CLASSES);
-    const int64_t padded = rounded_up(count, IMAGES), edges = net->first[net->units];
+    const int64_t edges = net->first[net->units];
     int widest = 1;
     for (int j = 0; j < net->units; j++) widest = std::max(widest, net->first[j + 1] - net->first[j]);
 
-    in_parallel(rounded_up(individuals, LANES) / LANES, threads, [=](int64_t block) {
-        const int64_t who = block * LANES, here = std::min<int64_t>(LANES, individuals - who);
+    const int64_t blocks = rounded_up(individuals, LANES) / LANES, parts = std::max<int64_t>(threads / blocks, 1);
+    const int64_t part = rounded_up(rounded_up(count, parts) / parts, AT_ONCE);
+    in_parallel(blocks * parts, threads, [=](int64_t task) {
+        const int64_t from = task % parts * part, to = std::min(from + part, count);
+        const int64_t who = task / parts * LANES, here = std::min<int64_t>(LANES, individuals - who);
         std::vector<uint16_t> carriers(int64_t(net->genes) * VECS);
         for (int64_t i = 0; i < here; i++)
             for (int64_t g = 0; g < net->genes; g++)
@@ -218,7 +221,7 @@ void evaluate(const Network* net, const uint8_t* x, int64_t individuals, const f
 
         auto room = [](int64_t rows) { return std::vector<Vec>(rows * VECS); };
         auto w = room(UNITS * widest), h = room(UNITS * AT_ONCE);
-        auto above = room(UNITS * classes), z = room(padded * classes);
+        auto above = room(UNITS * classes), z = room(part * classes);
         for (int64_t unit = 0; unit < net->units; unit += UNITS) {
             const int units = std::min<int64_t>(UNITS, net->units - unit);
             for (int j = 0; j < units; j++) {
@@ -226,19 +229,19 @@ void evaluate(const Network* net, const uint8_t* x, int64_t individuals, const f
                 express(*net, net->first[unit + j], net->first[unit + j + 1], carriers.data(), &w[j * widest * VECS]);
                 express(*net, outputs, outputs + net->classes, carriers.data(), &above[j * classes * VECS]);
             }
-            for (int64_t s = 0; s < count; s += AT_ONCE) {
-                const int64_t now = std::min<int64_t>(AT_ONCE, count - s);
+            for (int64_t s = from; s < to; s += AT_ONCE) {
+                const int64_t now = std::min<int64_t>(AT_ONCE, to - s);
                 for (int j = 0; j < units; j++)
                     fire(sights, start + (unit + j) * count + s, images + s * net->pixels, net->pixels, now,
                          &w[j * widest * VECS], &h[j * AT_ONCE * VECS]);
-                answer(h.data(), above.data(), units, now, classes, &z[s * classes * VECS]);
+                answer(h.data(), above.data(), units, now, classes, &z[(s - from) * classes * VECS]);
             }
         }
         const float* found = reinterpret_cast<const float*>(z.data());
-        for (int64_t s = 0; s < count; s++)
+        for (int64_t s = from; s < to; s++)
             for (int c = 0; c < net->classes; c++) {
                 float* mine = logits + (s * net->classes + c) * individuals + who;
-                std::copy_n(found + (s * classes + c) * LANES, here, mine);
+                std::copy_n(found + ((s - from) * classes + c) * LANES, here, mine);
             }
     });
 }

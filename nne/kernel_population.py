@@ -5,24 +5,25 @@ from torch import Tensor
 
 from nne import kernel
 from nne.expression import WeightMatrix
-from nne.population import MEMORY_SHARE, Networks, Population, Tiling
+from nne.population import MEMORY_SHARE, SparseNetworks, Tiling
 from training.device import total_memory
 from training.errors import require
 from training.network import Edges, Topology
 
 TILING = Tiling(genotypes=1024, images=64, units=8, gathered=512)
+LANES = 128  # as in kernel.cpp
 CPU = torch.device("cpu")
 
 
-class KernelPopulation(Networks):
-    """What ``nne.population.Population`` is, for genotypes alone; ``of_frequencies`` takes allele frequencies too.
+class KernelPopulation(SparseNetworks):
+    """The networks of ``nne.population.Population``, by the kernel.
 
     Args:
-        topology, W, seen: as there; ``g`` is the identity or relu.
+        topology, W, seen: as there; one hidden layer, and ``g`` the identity or relu.
     """
 
     def __init__(self, topology: Topology, W: WeightMatrix, seen: Tensor) -> None:
-        self._of_frequencies = Population(topology, W, seen, CPU, torch.float32)
+        self.topology, self.whole, self.cap = topology, W, None
         self.device, self.dtype = CPU, torch.float32
         self.tiling = TILING.within(W.n, 1, int(total_memory(CPU) * MEMORY_SHARE))
         first = topology.first
@@ -34,9 +35,9 @@ class KernelPopulation(Networks):
         self.use(self.rows)
 
     @property
-    def of_frequencies(self) -> Networks:
-        """The same networks by PyTorch."""
-        return self._of_frequencies
+    def block(self) -> int:
+        """The kernel's own: tiles may be cut anywhere between these."""
+        return LANES
 
     def use(self, W: WeightMatrix) -> None:
         """Express genotypes by this matrix."""

@@ -17,7 +17,7 @@ from nne.genome import draw, fixed_fraction, heterozygosity
 from nne.kernel_population import KernelPopulation
 from nne.module import ModulePopulation
 from nne.performance import Performance, measure
-from nne.population import Networks, Population
+from nne.population import Networks, Population, SparseNetworks
 from training.config import Config
 from training.data import Dataset
 from training.device import Compute
@@ -111,10 +111,11 @@ class NetworkEvolution:
     ) -> Tensor:
         """The same of any individuals."""
         total = torch.zeros(individuals, dtype=torch.float64, device=self.device)
-        for who, which, logits in self.population.evaluate(genotypes, individuals, images):
+        mine = self.compute.workers.share(individuals, self.population.block)
+        for who, which, logits in self.population.evaluate(genotypes, mine, images):
             part = reward(logits, labels[which], self.temperature)
             total[who.start : who.stop] += part.sum(dim=1, dtype=torch.float64)
-        return total / len(labels)
+        return self.compute.workers.together(total) / len(labels)
 
     def spread_of_logits(self) -> float:
         """Standard deviation over classes, for some individuals on a sample of the training images.
@@ -123,7 +124,7 @@ class NetworkEvolution:
         ``alpha^2``, where a class that nobody gets right yet would pay nothing for getting less wrong.
         """
         some = self.images[:: max(len(self.images) // 128, 1)]
-        _, _, logits = next(self.population.evaluate(self.genotypes, 64, some))
+        _, _, logits = next(self.population.evaluate(self.genotypes, range(64), some))
         return float(logits.std(dim=1).mean()) or 1.0
 
     @property
@@ -192,9 +193,8 @@ class NetworkEvolution:
         found = self.performance(images, labels, max(2, self.config.test_individuals // 5))
         yield "convergence", figures.convergence({**self.history, self.generation: self.evolution.p})
         yield "confusion", confusion(found.confusion, f"Individuals after {self.generation} generations")
-        networks = self.tested.of_frequencies
-        if isinstance(networks, Population):
-            topology, W = networks.topology, networks.whole
+        if isinstance(self.tested, SparseNetworks):
+            topology, W = self.tested.topology, self.tested.whole
             yield "receptive_fields", figures.receptive_fields(topology, W, self.evolution.p, self.generation)
 
     def state_dict(self) -> State:

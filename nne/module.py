@@ -4,7 +4,7 @@ population = ModulePopulation(nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Line
 y = population.apply(population.parameters(x), inputs)      # x: [N, 500], inputs: [B, 4] -> y: [N, B, 2]
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +80,11 @@ class ModulePopulation(Networks):
 
         answers: Tensor = vmap(one, in_dims=(0, None if shared else 0))(parameters, inputs.to(self.dtype))
         return answers
+
+    def written_out(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """By the same ``torch.func``."""
+        parameters = self.parameters(x)
+        return lambda images: self.apply(parameters, images).float().transpose(1, 2)
 
     def gather(self, images: Tensor) -> Sequence[Tensor]:
         """Chunks of images."""

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from nne.population import Networks
 
+CHUNK = 1000  # images at a time, of networks that are written out
+
 
 @dataclass(frozen=True)
 class Performance:
@@ -53,18 +55,15 @@ def measure(
         images, labels: ``[B, inputs]`` and ``[B]``.
         temperature: of the softmax that votes.
     """
-    standing = torch.stack([p > 0.5, p]).float()
-    stand = torch.zeros(2, dtype=torch.float64, device=labels.device)
-    networks = population.of_frequencies
-    for rows, which, logits in networks.evaluate(lambda rows: standing[rows.start : rows.stop], 2, images):
-        stand[rows.start : rows.stop] += (logits.argmax(dim=1) == labels[which]).sum(dim=1)
-    modal, mean_weights = (stand / len(labels)).tolist()
+    stand_for_all = population.written_out(torch.stack([(p > 0.5).to(p.dtype), p]))
+    answers = torch.cat([stand_for_all(some).argmax(dim=1) for some in torch.split(images, CHUNK)], dim=1)
+    modal, mean_weights = (answers == labels).double().mean(dim=1).tolist()
 
     classes = population.classes
     right = torch.zeros(count, dtype=torch.float64, device=labels.device)
     votes = torch.zeros(classes, len(labels), dtype=torch.float64, device=labels.device)
     confusion = torch.zeros(classes * classes, dtype=torch.float64, device=labels.device)
-    for who, which, logits in population.evaluate(draw, count, images):
+    for who, which, logits in population.evaluate(draw, range(count), images):
         predicted = logits.argmax(dim=1)
         right[who.start : who.stop] += (predicted == labels[which]).sum(dim=1)
         votes[:, which] += torch.softmax(logits / temperature, dim=1).sum(dim=0)

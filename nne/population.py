@@ -69,28 +69,35 @@ class Networks(ABC):
     def use(self, W: WeightMatrix) -> None:
         """Express genotypes by this matrix from now on: ``rows``, or ``rows`` for fewer genes."""
 
-    @property
-    def of_frequencies(self) -> "Networks":
-        """The same networks, where rows of ``x`` may be allele frequencies too."""
-        return self
+    @abstractmethod
+    def written_out(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """The networks of a few rows ``x: [k, n]``, which may be allele frequencies too, in full.
+
+        They take images ``[B, inputs]`` to logits ``[k, C, B]`` float32.
+        """
 
     def fold(self, p: Tensor, free: Tensor) -> None:
         """From now on, genotypes are of the ``free`` genes alone (indices); the others stay as they are in ``p``."""
         self.use(self.rows.folded(p.cpu(), free.cpu()))
 
-    def tiles(self, individuals: int) -> Iterator[range]:
-        """Fixed blocks of individuals, the unit of work."""
-        for start in range(0, individuals, self.tiling.genotypes):
-            yield range(start, min(start + self.tiling.genotypes, individuals))
+    @property
+    def block(self) -> int:
+        """Individuals that are always evaluated together, so that no bit of what is found depends on who asks."""
+        return self.tiling.genotypes
+
+    def tiles(self, individuals: range) -> Iterator[range]:
+        """Some individuals, as many at once as are evaluated together."""
+        for start in range(individuals.start, individuals.stop, self.tiling.genotypes):
+            yield range(start, min(start + self.tiling.genotypes, individuals.stop))
 
     def evaluate(
-        self, genotypes: Callable[[range], Tensor], individuals: int, images: Tensor
+        self, genotypes: Callable[[range], Tensor], individuals: range, images: Tensor
     ) -> Iterator[tuple[range, slice, Tensor]]:
-        """Run a whole population over images, tile by tile.
+        """Run individuals over images, tile by tile.
 
         Args:
             genotypes: gives ``x: [len(tile), n]`` bool for a range of individuals.
-            individuals: how many there are.
+            individuals: which.
             images: ``[B, inputs]``.
 
         Yields:
@@ -103,8 +110,29 @@ class Networks(ABC):
                 yield tile, part, self.logits(genotypes(tile), pixels)
 
 
-class Population(Networks):
-    """Sparse networks: a shared topology, and weights that are a function ``g(W x)`` of the genes.
+class SparseNetworks(Networks):
+    """A shared topology, and weights that are a function ``g(W x)`` of the genes: ``W`` is ``whole: [m, n]``."""
+
+    topology: Topology
+    whole: WeightMatrix
+    cap: int | None
+
+    def written_out(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """As full matrices, with zeros for absent links."""
+        weights = self.whole.weights(x.cpu()).T.float()
+        *hidden, outputs = (matrix.to(self.device) for matrix in self.topology.matrices(weights))
+
+        def logits(images: Tensor) -> Tensor:
+            h = images.T.expand(len(x), -1, -1)
+            for matrix in hidden:
+                h = fire(matrix @ h, self.cap, dim=1)
+            return outputs @ h
+
+        return logits
+
+
+class Population(SparseNetworks):
+    """Sparse networks, evaluated by products of PyTorch.
 
     Args:
         topology: who is linked to whom.

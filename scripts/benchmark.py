@@ -27,7 +27,7 @@ from dnn.network import Dopamine
 from nne.config import EvolutionConfig
 from nne.fitness import reward
 from nne.learner import NetworkEvolution
-from nne.population import Population
+from nne.population import SparseNetworks
 from training import data
 from training.config import Config, DataConfig, FeaturesConfig, NetworkConfig, TrainerConfig
 from training.device import Compute, choose, peak_memory
@@ -68,8 +68,8 @@ class Row:
 
 def dense_rewards(learner: NetworkEvolution, sample: int) -> Callable[[], Tensor]:
     """``delta_x`` of ``sample`` genotypes by full 784-wide layers in fp32, as one would write it at first."""
-    networks = learner.population.of_frequencies
-    assert isinstance(networks, Population)
+    networks = learner.population
+    assert isinstance(networks, SparseNetworks)
     topology, (images, labels) = networks.topology, learner.minibatch()
     every = networks.whole.to(learner.device, torch.float32)
     first = topology.first

@@ -1,6 +1,7 @@
 """Train one experiment, or sweep over many: `python scripts/train.py experiment=nne_mnist10`."""
 
 import logging
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from training.errors import UserError, require
 from training.manual import manual_page
 
 log = logging.getLogger("train")
+FIRST = os.environ.get("RANK", "0") == "0"  # of several workers, the one that speaks
 first_jobs: dict[tuple[str, ...], Job] = {}  # what must have evolved before a lifetime can begin
 done: list[str] = []
 failed: list[str] = []
@@ -29,7 +31,8 @@ def train(composed: DictConfig) -> None:
     from training.progress import log_to_console
     from training.session import run
 
-    log_to_console()
+    if FIRST:
+        log_to_console()
     settings = HydraConfig.get()
     overrides = list(settings.overrides.task)
     done.append(" ".join(overrides))
@@ -81,8 +84,9 @@ def check_first_jobs(jobs: list[Job]) -> None:
 
 
 def report(error: UserError) -> int:
-    """One line; the exit code of a user's error."""
-    print(f"error: {error}", file=sys.stderr)
+    """One line, however many workers there are; the exit code of a user's error."""
+    if FIRST:
+        print(f"error: {error}", file=sys.stderr)
     return 2
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nne.learner import NetworkEvolution
-from nne.population import Population
+from nne.population import SparseNetworks
 from tests.conftest import altered
 from training.checkpoint import state_sha256
 from training.config import Config
@@ -93,8 +93,8 @@ def test_the_temperature_is_the_spread_of_the_logits_unless_given(
 ) -> None:
     learner = NetworkEvolution(small, digits, fp32)
     fewer = NetworkEvolution(altered(small, genes=75), digits, fp32)
-    x, networks = learner.genotypes(range(64)), learner.population.of_frequencies
-    assert isinstance(networks, Population)
+    x, networks = learner.genotypes(range(64)), learner.population
+    assert isinstance(networks, SparseNetworks)
     weights = x.double() @ networks.whole.dense().T
     first, images = networks.topology.first, digits.train_images.double()
     edges = len(first.unit)

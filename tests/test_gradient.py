@@ -136,7 +136,9 @@ def test_individuals_are_born_as_evolution_would_have_them(
 
     x = draw(parents.evolution.p, 0, facts.step, range(4), stream="lifetime")
     of_population = torch.zeros(4, dtype=torch.float64)
-    for who, which, logits in parents.tested.evaluate(lambda some: x[some.start : some.stop], 4, digits.test_images):
+    for who, which, logits in parents.tested.evaluate(
+        lambda some: x[some.start : some.stop], range(4), digits.test_images
+    ):
         of_population[who.start : who.stop] += (logits.argmax(dim=1) == digits.test_labels[which]).sum(dim=1)
     assert torch.equal(learner.at_birth, of_population / len(digits.test_labels))
 

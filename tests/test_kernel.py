@@ -93,7 +93,7 @@ def test_logits_are_those_of_dense_float64_networks(
     found = logits_of(population, given_x, y)
     scale = max(float(expected.abs().max()), 1.0)
     assert float((found[some] - expected).abs().max()) <= 1e-5 * scale
-    torch.testing.assert_close(found, logits_of(population.of_frequencies, x, y), atol=1e-5 * scale, rtol=1e-5)
+    torch.testing.assert_close(found, population.written_out(x.double())(y), atol=1e-5 * scale, rtol=1e-5)
 
 
 def test_the_paper_s_size_and_no_bit_depends_on_threads(digits: Dataset) -> None:

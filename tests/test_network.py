@@ -38,7 +38,7 @@ def dense_logits(topology: Topology, W: WeightMatrix, x: Tensor, images: Tensor,
 def logits_of(population: Population, x: Tensor, images: Tensor) -> Tensor:
     """All logits of a population, put together from its tiles."""
     whole = torch.zeros(len(x), population.classes, len(images))
-    for who, which, part in population.evaluate(lambda tile: x[tile.start : tile.stop], len(x), images):
+    for who, which, part in population.evaluate(lambda tile: x[tile.start : tile.stop], range(len(x)), images):
         whole[who.start : who.stop, :, which] = part
     return whole
 

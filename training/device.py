@@ -4,21 +4,23 @@ import os
 import platform
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from training.errors import require
+from training.workers import Workers, join
 
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, the precision of the big products on it, and what makes them: PyTorch, or the C++ kernel."""
+    """A device, the precision of the big products on it, what makes them (PyTorch or the C++ kernel), and with whom."""
 
     device: torch.device
     dtype: torch.dtype
     backend: str = "torch"
+    workers: Workers = field(default_factory=Workers)
 
     @property
     def dtype_name(self) -> str:
@@ -27,6 +29,11 @@ class Compute:
     @property
     def description(self) -> str:
         """The hardware, in words."""
+        alone = self.workers.count == 1
+        return self._hardware + ("" if alone else f", {self.workers.count} workers")
+
+    @property
+    def _hardware(self) -> str:
         if self.device.type == "cuda":
             free, total = torch.cuda.mem_get_info(self.device)
             name = torch.cuda.get_device_name(self.device)
@@ -42,13 +49,14 @@ def choose(device: str, dtype: str) -> Compute:
     """
     there = torch.cuda.is_available()
     require(device != "cuda" or there, "device=cuda, but PyTorch finds no CUDA GPU here; use device=cpu or device=auto")
-    chosen = torch.device("cuda" if there and device != "cpu" else "cpu")
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    chosen = torch.device(f"cuda:{local}" if there and device != "cpu" else "cpu")
     if chosen.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is bit-reproducible only with this
         torch.use_deterministic_algorithms(True, warn_only=True)
     if dtype == "auto":
         dtype = "bfloat16" if _multiplies_bfloat16(chosen) else "float32"
-    return Compute(chosen, getattr(torch, dtype))
+    return Compute(chosen, getattr(torch, dtype), workers=join())
 
 
 def peak_memory(device: torch.device) -> float:

@@ -14,7 +14,7 @@ from training.device import Compute
 from training.errors import require
 from training.learner import Learner, State, shown
 from training.run_folder import SUMMARY, RunFolder, latest_unfinished, new_path
-from training.trainer import Interrupted, Trainer
+from training.trainer import Interrupted, Trainer, follow
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ def run(
     folder = saved.folder if saved else sweep_folder or Path(config.run_dir or new_path(experiment))
 
     compute = device.choose(config.device, config.precision)
+    alone = compute.workers.count == 1 or getattr(config.learner, "in_company", False)
+    require(alone, f"learner={config.learner.name} runs in one process; start it without torchrun")
     dataset = data.load(config.data, config.seed).to(compute.device)
     learner = build(config, dataset, compute)
     if saved:
@@ -58,6 +60,11 @@ def run(
         require(same, f"resume: the run is on {saved.facts.dataset}; here is only {dataset.name}, {dataset.note}")
         learner.load_state_dict(saved.state)
 
+    team = learner.compute.workers
+    team.agree()  # before anything is written, everybody has read what there was
+    if team.rank:
+        follow(learner)
+        return {}
     records = RunFolder(folder, resuming=saved is not None)
     try:
         finished = records.summary()

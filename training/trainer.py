@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 import time
 from types import FrameType
 from typing import Any
@@ -15,6 +16,7 @@ from training.errors import UserError
 from training.learner import Learner, Metrics, is_milestone
 from training.progress import ProgressBar
 from training.run_folder import RunFolder
+from training.workers import WorkerGoneError
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +74,14 @@ class Trainer:
             if self.step == 0:  # from its first row on, a run can be gone on with
                 self.save()
             with ProgressBar(self.learner.step_name, self.learner.headline, self.step, limit) as bar:
-                while not (reason := self.reason_to_stop()):
+                while not self.compute.workers.agree(bool(reason := self.reason_to_stop())):
                     metrics = self.train_step()
                     self.record(metrics)
                     bar.update(self.step, metrics)
+            assert reason
+            if self._signal is not None:
+                self.save()
+                raise Interrupted(self._signal, f"{reason}; {self._way_on()}")
             return self.finish(reason)
         finally:
             for number, handler in handlers.items():
@@ -126,11 +132,7 @@ class Trainer:
     def reason_to_stop(self) -> str | None:
         """Why the run ends here, if it does."""
         if self._signal is not None:
-            self.save()
-            name = signal.Signals(self._signal).name
-            raise Interrupted(
-                self._signal, f"stopped by {name} at {self.learner.step_name} {self.step}; {self._way_on()}"
-            )
+            return f"stopped by {signal.Signals(self._signal).name} at {self.learner.step_name} {self.step}"
         limits = self.config.trainer
         if limits.max_steps is not None and self.step >= limits.max_steps:
             return f"{self.step} {self.learner.step_name}s done"
@@ -177,3 +179,17 @@ class Trainer:
     def _way_on(self) -> str:
         last = f"the last checkpoint is of {self.learner.step_name} {self._saved_step}"
         return f"{last}; go on with: python scripts/train.py resume={self.run.path}"
+
+
+def follow(learner: Learner) -> None:
+    """Take every step that the first worker takes, keep no records, and end when it does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the first worker decides
+    try:
+        while not learner.compute.workers.agree():
+            learner.step()
+    except WorkerGoneError as error:
+        raise SystemExit(2) from error
+    except UserError as error:
+        print(f"error: worker {learner.compute.workers.rank}: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
