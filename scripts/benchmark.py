@@ -128,10 +128,7 @@ def measure(config: Config, dataset: data.Dataset, compute: Compute, repeats: in
 
 def population(dataset: data.Dataset, compute: Compute, repeats: int) -> list[dict[str, object]]:
     """The table of one generation at several scales."""
-    table = Table(
-        *("genes", "individuals", "images", "C++ kernel, s", f"PyTorch {compute.dtype_name}, s", "dense fp32 bmm, s"),
-        *("dense / fastest", "networks / s", "GiB"),
-    )
+    table = Table("genes", "N", "images", "C++, s", "PyTorch, s", "dense, s", "dense / C++", "networks/s", "GiB")
     rows = []
     for genes in GENES:
         for batch in BATCHES:
