@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -24,7 +26,7 @@ typedef int32_t Ints __attribute__((vector_size(64)));
 typedef uint32_t Counters __attribute__((vector_size(64)));
 typedef uint8_t Bytes __attribute__((vector_size(16)));
 
-constexpr int WIDTH = 16, LANES = 128, VECS = LANES / WIDTH;
+constexpr int WIDTH = 16, VECS = 8;      // lanes of a vector; vectors of a block of genotypes, at most
 constexpr int UNITS = 8, AT_ONCE = 64;  // hidden units and images at a time: their activity stays in the cache
 constexpr int64_t GENES = 1024;         // genes at a time: what their carriers sum up to stays in the cache
 constexpr int CLASSES = 5, IMAGES = 4;  // of the output layer at a time: their sums stay in registers
@@ -70,14 +72,19 @@ extern "C" {
 struct Network {
     int32_t units, classes, pixels, genes;
     const int32_t* first;   // [units + 1], each unit's first edge
+    const int32_t* source;  // [edges], its pixel
     const int32_t* row;     // [links + 1], where the entries of a link begin
     const int32_t* gene;    // [entries]
     const float* value;     // [entries]
-    const int32_t* begins;  // [pixels + 1], where the edges of a pixel begin in
-    const int32_t* unit;    // [edges], the unit of each, and in
-    const int32_t* place;   // [edges], which of the unit's edges it is
     int32_t rectified;      // whether weights are relu(W x) rather than W x
 };
+
+// The most that any unit has; at least one.
+static int most_edges(const Network* net) {
+    int most = 1;
+    for (int j = 0; j < net->units; j++) most = std::max(most, net->first[j + 1] - net->first[j]);
+    return most;
+}
 
 // An edge of a hidden unit that sees a pixel which is not zero.
 struct Sight {
@@ -121,80 +128,138 @@ void carried(const uint8_t* x, int64_t individuals, int64_t n, const double* row
     });
 }
 
-// Sights, unit by unit and image by image; those of a unit and an image begin at start: [units * count + 1]. Without
-// room for them, start is filled, and says how many there are.
-void look(const Network* net, const float* images, int64_t count, int64_t* start, Sight* sights, int threads) {
-    in_parallel(rounded_up(count, AT_ONCE) / AT_ONCE, threads, [=](int64_t block) {
-        std::vector<int64_t> next(net->units);
-        for (int64_t s = block * AT_ONCE; s < std::min<int64_t>((block + 1) * AT_ONCE, count); s++) {
-            const float* image = images + s * net->pixels;
-            for (int64_t j = 0; j < net->units; j++) next[j] = sights ? start[j * count + s] : 0;
-            for (int pixel = 0; pixel < net->pixels; pixel++)
-                if (image[pixel] != 0)
-                    for (int e = net->begins[pixel]; e < net->begins[pixel + 1]; e++) {
-                        const int64_t at = next[net->unit[e]]++;
-                        if (sights) sights[at] = {uint16_t(net->place[e]), uint16_t(pixel)};
-                    }
-            if (!sights)
-                for (int64_t j = 0; j < net->units; j++) start[j * count + s + 1] = next[j];
+// Who sees what, in blocks of AT_ONCE images. The sights of block b and unit j begin at entry b * units + j of
+// first_sight: [blocks * units + 1], and those of its images from there on at start: [blocks * units][AT_ONCE + 1].
+// Without room for them, first_sight is filled, and its last entry says how many there are.
+void look(const Network* net, const float* images, int64_t count, int64_t* first_sight, int32_t* start, Sight* sights,
+          int threads) {
+    const int64_t blocks = rounded_up(count, AT_ONCE) / AT_ONCE;
+    in_parallel(blocks, threads, [=](int64_t block) {
+        std::vector<uint64_t> lit(net->pixels);  // a bit for each image that has light there
+        for (int64_t i = 0; i < std::min<int64_t>(AT_ONCE, count - block * AT_ONCE); i++)
+            for (int p = 0; p < net->pixels; p++)
+                lit[p] |= uint64_t(images[(block * AT_ONCE + i) * net->pixels + p] != 0) << i;
+        const int widest = most_edges(net);
+        std::vector<Sight> found(AT_ONCE * widest);
+        for (int64_t j = block * net->units, unit = 0; unit < net->units; j++, unit++) {
+            const int from = net->first[unit], to = net->first[unit + 1];
+            if (!sights) {
+                int64_t& total = first_sight[j + 1] = 0;
+                for (int e = from; e < to; e++) total += std::popcount(lit[net->source[e]]);
+                continue;
+            }
+            int n[AT_ONCE] = {};
+            for (int e = from; e < to; e++)
+                for (uint64_t see = lit[net->source[e]]; see; see &= see - 1) {
+                    const int i = std::countr_zero(see);
+                    found[i * widest + n[i]++] = {uint16_t(e - from), uint16_t(net->source[e])};
+                }
+            int32_t* begin = start + j * (AT_ONCE + 1);
+            begin[0] = 0;
+            for (int i = 0; i < AT_ONCE; i++) {
+                std::copy_n(&found[i * widest], n[i], sights + first_sight[j] + begin[i]);
+                begin[i + 1] = begin[i] + n[i];
+            }
         }
     });
-    if (!sights)
-        for (int64_t i = 0; i < net->units * count; i++) start[i + 1] += start[i];
+    if (!sights) std::partial_sum(first_sight, first_sight + blocks * net->units + 1, first_sight);
 }
 
 }  // extern "C"
 
 namespace {
 
-// Weights of the links [from, to): [links][LANES].
+// Weights of the links [from, to): [links][V], for V vectors of genotypes.
+template <int V>
 void express(const Network& net, int64_t from, int64_t to, const uint16_t* carriers, Vec* weights) {
-    for (int64_t link = from; link < to; link++, weights += VECS) {
-        Vec sum[VECS] = {};
+    for (int64_t link = from; link < to; link++, weights += V) {
+        Vec sum[V] = {};
         for (int q = net.row[link]; q < net.row[link + 1]; q++) {
-            const uint16_t* bits = carriers + int64_t(net.gene[q]) * VECS;
-            for (int v = 0; v < VECS; v++) sum[v] = add_where(sum[v], bits[v], net.value[q]);
+            const uint16_t* bits = carriers + int64_t(net.gene[q]) * V;
+            for (int v = 0; v < V; v++) sum[v] = add_where(sum[v], bits[v], net.value[q]);
         }
-        for (int v = 0; v < VECS; v++) weights[v] = net.rectified ? relu(sum[v]) : sum[v];
+        for (int v = 0; v < V; v++) weights[v] = net.rectified ? relu(sum[v]) : sum[v];
     }
 }
 
-// What one unit does: h: [count][LANES].
-void fire(const Sight* sights, const int64_t* start, const float* images, int pixels, int64_t count, const Vec* weights,
+// What one unit does: h: [count][V].
+template <int V>
+void fire(const Sight* sights, const int32_t* start, const float* images, int pixels, int64_t count, const Vec* weights,
           Vec* h) {
-    for (int64_t s = 0; s < count; s++, h += VECS) {
+    for (int64_t s = 0; s < count; s++, h += V) {
         const float* image = images + s * pixels;
-        Vec sum[VECS] = {};
-        for (int64_t q = start[s]; q < start[s + 1]; q++) {
-            const Vec* w = weights + int64_t(sights[q].place) * VECS;
+        Vec sum[V] = {};
+        for (int32_t q = start[s]; q < start[s + 1]; q++) {
+            const Vec* w = weights + int64_t(sights[q].place) * V;
             const float light = image[sights[q].pixel];
-            for (int v = 0; v < VECS; v++) sum[v] += w[v] * light;
+            for (int v = 0; v < V; v++) sum[v] += w[v] * light;
         }
-        for (int v = 0; v < VECS; v++) h[v] = relu(sum[v]);
+        for (int v = 0; v < V; v++) h[v] = relu(sum[v]);
     }
 }
 
-// logits: [count][classes][LANES] += the outputs of a few units, from h: [units][AT_ONCE][LANES] and
-// w: [units][classes][LANES].
+// logits: [count][classes][V] += the outputs of a few units, from h: [units][AT_ONCE][V] and w: [units][classes][V].
+template <int V>
 void answer(const Vec* h, const Vec* w, int units, int64_t count, int classes, Vec* logits) {
     for (int64_t s = 0; s < count; s += IMAGES)
         for (int c = 0; c < classes; c += CLASSES)
-            for (int v = 0; v < VECS; v++) {
+            for (int v = 0; v < V; v++) {
                 Vec sum[IMAGES][CLASSES];
-                Vec* out = logits + (s * classes + c) * VECS + v;
+                Vec* out = logits + (s * classes + c) * V + v;
                 for (int i = 0; i < IMAGES; i++)
-                    for (int k = 0; k < CLASSES; k++) sum[i][k] = out[(i * classes + k) * VECS];
+                    for (int k = 0; k < CLASSES; k++) sum[i][k] = out[(i * classes + k) * V];
                 for (int j = 0; j < units; j++) {
                     Vec weight[CLASSES];
-                    for (int k = 0; k < CLASSES; k++) weight[k] = w[(int64_t(j) * classes + c + k) * VECS + v];
+                    for (int k = 0; k < CLASSES; k++) weight[k] = w[(int64_t(j) * classes + c + k) * V + v];
                     for (int i = 0; i < IMAGES; i++) {
-                        const Vec active = h[(j * AT_ONCE + s + i) * VECS + v];
+                        const Vec active = h[(j * AT_ONCE + s + i) * V + v];
                         for (int k = 0; k < CLASSES; k++) sum[i][k] += active * weight[k];
                     }
                 }
                 for (int i = 0; i < IMAGES; i++)
-                    for (int k = 0; k < CLASSES; k++) out[(i * classes + k) * VECS] = sum[i][k];
+                    for (int k = 0; k < CLASSES; k++) out[(i * classes + k) * V] = sum[i][k];
             }
+}
+
+// The same as evaluate, for a block of at most V vectors of genotypes, who and those after, and images [from, to).
+template <int V>
+void evaluate_block(const Network* net, const uint8_t* x, int64_t individuals, int64_t who, const float* images,
+                    int64_t from, int64_t to, const int64_t* first_sight, const int32_t* start, const Sight* sights,
+                    float* logits) {
+    const int classes = rounded_up(net->classes, CLASSES);
+    const int64_t edges = net->first[net->units], here = std::min<int64_t>(V * WIDTH, individuals - who);
+    const int widest = most_edges(net);
+    std::vector<uint16_t> carriers(int64_t(net->genes) * V);
+    for (int64_t i = 0; i < here; i++)
+        for (int64_t g = 0; g < net->genes; g++)
+            carriers[g * V + i / WIDTH] |= x[(who + i) * net->genes + g] << i % WIDTH;
+
+    auto room = [](int64_t rows) { return std::vector<Vec>(rows * V); };
+    auto w = room(UNITS * widest), h = room(UNITS * AT_ONCE);
+    auto above = room(UNITS * classes), z = room(rounded_up(to - from, AT_ONCE) * classes);
+    for (int64_t unit = 0; unit < net->units; unit += UNITS) {
+        const int units = std::min<int64_t>(UNITS, net->units - unit);
+        for (int j = 0; j < units; j++) {
+            const int64_t outputs = edges + (unit + j) * net->classes;
+            express<V>(*net, net->first[unit + j], net->first[unit + j + 1], carriers.data(), &w[j * widest * V]);
+            express<V>(*net, outputs, outputs + net->classes, carriers.data(), &above[j * classes * V]);
+        }
+        for (int64_t s = from; s < to; s += AT_ONCE) {
+            const int64_t now = std::min<int64_t>(AT_ONCE, to - s);
+            for (int j = 0; j < units; j++) {
+                const int64_t which = s / AT_ONCE * net->units + unit + j;
+                fire<V>(sights + first_sight[which], start + which * (AT_ONCE + 1), images + s * net->pixels,
+                        net->pixels, now, &w[j * widest * V], &h[j * AT_ONCE * V]);
+            }
+            answer<V>(h.data(), above.data(), units, now, classes, &z[(s - from) * classes * V]);
+        }
+    }
+    const float* found = reinterpret_cast<const float*>(z.data());
+    for (int64_t s = from; s < to; s++)
+        for (int c = 0; c < net->classes; c++) {
+            float* mine = logits + (s * net->classes + c) * individuals + who;
+            std::copy_n(found + ((s - from) * classes + c) * V * WIDTH, here, mine);
+        }
 }
 
 }  // namespace
@@ -203,46 +268,15 @@ extern "C" {
 
 // logits: [count, classes, individuals] of genotypes x: [individuals, genes] bool on images: [count, pixels].
 void evaluate(const Network* net, const uint8_t* x, int64_t individuals, const float* images, int64_t count,
-              const int64_t* start, const Sight* sights, float* logits, int threads) {
-    const int classes = rounded_up(net->classes, CLASSES);
-    const int64_t edges = net->first[net->units];
-    int widest = 1;
-    for (int j = 0; j < net->units; j++) widest = std::max(widest, net->first[j + 1] - net->first[j]);
-
-    const int64_t blocks = rounded_up(individuals, LANES) / LANES, parts = std::max<int64_t>(threads / blocks, 1);
+              const int64_t* first_sight, const int32_t* start, const Sight* sights, float* logits, int threads) {
+    const int64_t lanes = VECS * WIDTH, blocks = rounded_up(individuals, lanes) / lanes;
+    const int64_t parts = std::max<int64_t>(threads / blocks, 1);  // of the images, where genotypes are few
     const int64_t part = rounded_up(rounded_up(count, parts) / parts, AT_ONCE);
     in_parallel(blocks * parts, threads, [=](int64_t task) {
-        const int64_t from = task % parts * part, to = std::min(from + part, count);
-        const int64_t who = task / parts * LANES, here = std::min<int64_t>(LANES, individuals - who);
-        std::vector<uint16_t> carriers(int64_t(net->genes) * VECS);
-        for (int64_t i = 0; i < here; i++)
-            for (int64_t g = 0; g < net->genes; g++)
-                carriers[g * VECS + i / WIDTH] |= x[(who + i) * net->genes + g] << i % WIDTH;
-
-        auto room = [](int64_t rows) { return std::vector<Vec>(rows * VECS); };
-        auto w = room(UNITS * widest), h = room(UNITS * AT_ONCE);
-        auto above = room(UNITS * classes), z = room(part * classes);
-        for (int64_t unit = 0; unit < net->units; unit += UNITS) {
-            const int units = std::min<int64_t>(UNITS, net->units - unit);
-            for (int j = 0; j < units; j++) {
-                const int64_t outputs = edges + (unit + j) * net->classes;
-                express(*net, net->first[unit + j], net->first[unit + j + 1], carriers.data(), &w[j * widest * VECS]);
-                express(*net, outputs, outputs + net->classes, carriers.data(), &above[j * classes * VECS]);
-            }
-            for (int64_t s = from; s < to; s += AT_ONCE) {
-                const int64_t now = std::min<int64_t>(AT_ONCE, to - s);
-                for (int j = 0; j < units; j++)
-                    fire(sights, start + (unit + j) * count + s, images + s * net->pixels, net->pixels, now,
-                         &w[j * widest * VECS], &h[j * AT_ONCE * VECS]);
-                answer(h.data(), above.data(), units, now, classes, &z[(s - from) * classes * VECS]);
-            }
-        }
-        const float* found = reinterpret_cast<const float*>(z.data());
-        for (int64_t s = from; s < to; s++)
-            for (int c = 0; c < net->classes; c++) {
-                float* mine = logits + (s * net->classes + c) * individuals + who;
-                std::copy_n(found + ((s - from) * classes + c) * LANES, here, mine);
-            }
+        const int64_t who = task / parts * lanes, from = task % parts * part, to = std::min(from + part, count);
+        if (from >= count) return;
+        auto run = individuals - who <= 2 * WIDTH ? evaluate_block<2> : evaluate_block<VECS>;
+        run(net, x, individuals, who, images, from, to, first_sight, start, sights, logits);
     });
 }
 

@@ -13,6 +13,7 @@ from training.errors import UserError
 from training.network import Edges
 
 SOURCE = Path(__file__).with_suffix(".cpp")
+AT_ONCE = 64  # images, as in kernel.cpp
 _loaded: list[CDLL] = []
 
 
@@ -57,54 +58,52 @@ def carried(x: Tensor, rows: Tensor) -> Tensor:
 class _Network(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("units", "classes", "pixels", "genes")),
-        *((name, c_void_p) for name in ("first", "row", "gene", "value", "begins", "unit", "place")),
+        *((name, c_void_p) for name in ("first", "source", "row", "gene", "value")),
         ("rectified", ctypes.c_int32),
     )
 
 
-def by_pixel(layer: Edges) -> dict[str, Tensor]:
-    """The edges of a hidden layer as the kernel wants them: where those into each unit begin, and those out of each
-    pixel; whose the latter are, and which of their unit's."""
-    first, order = _begins(layer.unit, layer.units), layer.source.argsort(stable=True)
-    place = torch.arange(len(layer.unit)) - first[layer.unit]
-    found = {"first": first, "begins": _begins(layer.source, layer.sources)}
-    return {name: array.int() for name, array in {**found, "unit": layer.unit[order], "place": place[order]}.items()}
+Seen = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class KernelNetwork:
-    """A hidden layer's edges (``by_pixel``), and ``W`` with a row for each of them and then for each output link."""
+    """A hidden layer's edges, and ``W`` with a row for each of them and then for each output link."""
 
-    def __init__(self, layer: Edges, edges: dict[str, Tensor], W: WeightMatrix, classes: int) -> None:
-        self.units, self.classes = layer.units, classes
-        entries = {"row": W.offsets.int(), "gene": W.genes.int(), "value": W.values.float()}
-        self._arrays = {**edges, **entries}  # what the structure points to lives as long as it
-        pointers = {name: array.data_ptr() for name, array in self._arrays.items()}
+    def __init__(self, layer: Edges, W: WeightMatrix, classes: int) -> None:
+        self.layer, self.classes = layer, classes
+        degree = torch.bincount(layer.unit, minlength=layer.units)
+        arrays = {
+            "first": torch.cat([degree.new_zeros(1), degree.cumsum(0)]).int(),
+            "source": layer.source.int(),
+            "row": W.offsets.int(),
+            "gene": W.genes.int(),
+            "value": W.values.float(),
+        }
+        self._arrays = arrays  # what the structure points to lives as long as it
+        pointers = {name: array.data_ptr() for name, array in arrays.items()}
         sizes = {"units": layer.units, "classes": classes, "pixels": layer.sources, "genes": W.n}
         self._network = _Network(**sizes, **pointers, rectified=W.g is torch.relu_)
 
-    def look(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def look(self, images: Tensor) -> Seen:
         """Images ``[B, pixels]`` float32, and which edges see something on each (``look`` in ``kernel.cpp``)."""
         (library,) = _loaded
-        start = torch.zeros(self.units * len(images) + 1, dtype=torch.int64)
-        seen = ctypes.byref(self._network), _at(images), c_int64(len(images)), _at(start)
-        library.look(*seen, None, _threads())
-        sights = torch.empty(int(start[-1]), 2, dtype=torch.int16)
-        library.look(*seen, _at(sights), _threads())
-        return images, start, sights
+        rows = -(-len(images) // AT_ONCE) * self.layer.units
+        first, start = torch.zeros(rows + 1, dtype=torch.int64), torch.empty(rows, AT_ONCE + 1, dtype=torch.int32)
+        given = ctypes.byref(self._network), _at(images), c_int64(len(images)), _at(first), _at(start)
+        library.look(*given, None, _threads())
+        sights = torch.empty(int(first[-1]) + 1, 2, dtype=torch.int16)  # room even if nobody sees anything
+        library.look(*given, _at(sights), _threads())
+        return images, first, start, sights
 
-    def logits(self, x: Tensor, images: Tensor, start: Tensor, sights: Tensor) -> Tensor:
+    def logits(self, x: Tensor, seen: Seen) -> Tensor:
         """``[N, C, B]`` of genotypes ``x: [N, n]`` bool on what ``look`` gave; a view of a tensor with ``N`` last."""
         (library,) = _loaded
+        images, *sights = seen
         found = torch.empty(len(images), self.classes, len(x))
         count, individuals = c_int64(len(images)), c_int64(len(x))
-        given = ctypes.byref(self._network), _at(x), individuals, _at(images), count, _at(start), _at(sights)
+        given = ctypes.byref(self._network), _at(x), individuals, _at(images), count, *map(_at, sights)
         library.evaluate(*given, _at(found), _threads())
         return found.permute(2, 1, 0)
-
-
-def _begins(of: Tensor, count: int) -> Tensor:
-    """Where the members of each of ``count`` groups begin among sorted ones."""
-    return torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(of, minlength=count).cumsum(0)])
 
 
 def _at(tensor: Tensor) -> c_void_p:

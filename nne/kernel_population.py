@@ -10,8 +10,7 @@ from training.device import total_memory
 from training.errors import require
 from training.network import Edges, Topology
 
-TILING = Tiling(genotypes=1024, images=64, units=8, gathered=512)
-LANES = 128  # as in kernel.cpp
+LANES = 128  # VECS x WIDTH of kernel.cpp
 CPU = torch.device("cpu")
 
 
@@ -25,12 +24,18 @@ class KernelPopulation(SparseNetworks):
     def __init__(self, topology: Topology, W: WeightMatrix, seen: Tensor) -> None:
         self.topology, self.whole, self.cap = topology, W, None
         self.device, self.dtype = CPU, torch.float32
-        self.tiling = TILING.within(W.n, 1, int(total_memory(CPU) * MEMORY_SHARE))
         first = topology.first
         require(first.sources < 2**16, f"the C++ kernel takes at most {2**16 - 1} inputs; use backend=torch")
         edge = seen.cpu()[first.source].nonzero()[:, 0]
         self.layer = Edges(first.units, first.sources, first.unit[edge], first.source[edge])
-        self.edges, self.classes = kernel.by_pixel(self.layer), topology.classes
+        memory = int(total_memory(CPU) * MEMORY_SHARE)
+        self.tiling = Tiling(
+            genotypes=min(1024, max(memory // W.n // LANES, 1) * LANES),
+            images=kernel.AT_ONCE,
+            units=first.units,
+            gathered=min(512, max(memory // (4 * len(edge) + 1), 1)),
+        )
+        self.classes = topology.classes
         self.rows = W.rows(torch.cat([edge, torch.arange(topology.edges, topology.links)]))
         self.use(self.rows)
 
@@ -41,12 +46,12 @@ class KernelPopulation(SparseNetworks):
 
     def use(self, W: WeightMatrix) -> None:
         """Express genotypes by this matrix."""
-        self.network = kernel.KernelNetwork(self.layer, self.edges, W, self.classes)
+        self.network = kernel.KernelNetwork(self.layer, W, self.classes)
 
-    def gather(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def gather(self, images: Tensor) -> kernel.Seen:
         """Which edges see what."""
         return self.network.look(images.float().contiguous())
 
-    def logits(self, x: Tensor, seen: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def logits(self, x: Tensor, seen: kernel.Seen) -> Tensor:
         """One tile of genotypes ``x: [N, n]`` bool: ``[N, C, B]`` float32."""
-        return self.network.logits(x, *seen)
+        return self.network.logits(x, seen)

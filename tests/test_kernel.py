@@ -105,6 +105,7 @@ def test_the_paper_s_size_and_no_bit_depends_on_threads(digits: Dataset) -> None
     found = logits_of(population, x, images)
     expected = dense_logits(topology, W, x[:20], images)
     assert float((found[:20] - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
+    assert torch.equal(logits_of(population, x[:20], images), found[:20])
     sums = carried([x], found[:, :2, 0].T)
     threads = torch.get_num_threads()
     try:
