@@ -68,18 +68,20 @@ class AlleleMeans:
         return (self.share > 0) & (self.share < 1)
 
 
-def carried(genotypes: Iterable[Tensor], rows: Tensor) -> Tensor:
-    """Sums over the carriers of each allele, ``[k, n]`` float64, of ``rows: [k, N]``, given the population in tiles."""
+def carried(genotypes: Iterable[Tensor], rows: Tensor, backend: str = "torch") -> Tensor:
+    """Sums over the carriers of each allele, ``[k, n]`` float64, of ``rows: [k, N]``, given the population in tiles.
+
+    The backend ``cpp`` adds them up in float64, ``torch`` in float32 within a tile.
+    """
     start, sums = 0, torch.zeros(len(rows), 1, dtype=torch.float64, device=rows.device)
     for x in genotypes:
         part = rows[:, start : start + len(x)]
-        fast = kernel.loaded() and x.device.type == "cpu"
-        sums = sums + (kernel.carried(x, part.double()) if fast else part.float() @ x.float())
+        sums = sums + (kernel.carried(x, part.double()) if backend == "cpp" else part.float() @ x.float())
         start += len(x)
     return sums
 
 
-def allele_means(genotypes: Iterable[Tensor], fitness: Tensor) -> AlleleMeans:
+def allele_means(genotypes: Iterable[Tensor], fitness: Tensor, backend: str = "torch") -> AlleleMeans:
     """Mean fitness of the individuals with and without each allele (Sec. 3.1).
 
     Args:
@@ -87,7 +89,7 @@ def allele_means(genotypes: Iterable[Tensor], fitness: Tensor) -> AlleleMeans:
         fitness: ``[N]``.
     """
     fitness = fitness.double()
-    total, carriers = carried(genotypes, torch.stack([fitness, torch.ones_like(fitness)]))
+    total, carriers = carried(genotypes, torch.stack([fitness, torch.ones_like(fitness)]), backend)
     others = len(fitness) - carriers
     f = torch.where(carriers > 0, total / carriers, 0.0)
     f_bar = torch.where(others > 0, (fitness.sum() - total) / others, 0.0)

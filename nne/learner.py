@@ -1,35 +1,26 @@
 """Neural net evolution, the learner: one generation is draw, express, evaluate, select (Sec. 2 and 3.1)."""
 
-import logging
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from nne import kernel
 from nne.config import EvolutionConfig
 from nne.evolution import Evolution
-from nne.expression import sparse_weight_matrix
 from nne.fitness import reward
 from nne.genome import draw, fixed_fraction, heterozygosity
-from nne.kernel_population import KernelPopulation
-from nne.module import ModulePopulation
+from nne.networks import populations, with_backend
 from nne.performance import Performance, measure
-from nne.population import Networks, Population, SparseNetworks
+from nne.population import SparseNetworks
 from training.config import Config
 from training.data import Dataset
 from training.device import Compute
-from training.errors import require
 from training.learner import Metrics, State, is_milestone
-from training.network import load_module, sparse_topology
 from training.seeding import generator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-log = logging.getLogger(__name__)
 
 
 class NetworkEvolution:
@@ -63,6 +54,7 @@ class NetworkEvolution:
             seed=config.seed,
             device=compute.device,
             tile=self.population.tiling.genotypes,
+            backend=compute.backend,
         )
         self.folded = own.genes
         self.history = {0: self.evolution.p}
@@ -211,45 +203,3 @@ class NetworkEvolution:
         self.fold()
         past = zip(state["history_generations"].tolist(), state["history_p"].to(self.device), strict=True)
         self.history = dict(past)
-
-
-def with_backend(config: Config, compute: Compute) -> Compute:
-    """The C++ kernel where it can be had and can do what is asked, in float32; else PyTorch.
-
-    Raises:
-        UserError: ``backend=cpp`` is asked for, and cannot be.
-    """
-    if config.backend == "torch" or (config.backend == "auto" and config.dtype == "bfloat16"):
-        return compute
-    why = "it is for the CPU" if compute.device.type != "cpu" else config.learner.beyond_kernel(config)
-    why = why or kernel.load()
-    if why is None:
-        return replace(compute, dtype=torch.float32, backend="cpp")
-    require(config.backend == "auto", f"backend=cpp cannot be had: {why}; use backend=torch or backend=auto")
-    if compute.device.type == "cpu":
-        log.info("populations are evaluated by PyTorch, not by the C++ kernel: %s", why)
-    return compute
-
-
-def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networks, Networks]:
-    """The networks that a configuration describes, for training images and for test images."""
-    network, own, classes, seed = config.network, config.learner, len(data.classes), config.seed
-    assert network is not None
-    if network.module:
-
-        def modules() -> Networks:
-            module = load_module(network.module or "", classes, seed)
-            kind = {"expression": own.expression, "device": compute.device, "dtype": compute.dtype, "outputs": classes}
-            return ModulePopulation(module, own.genes, network.beta, seed=seed, **kind)
-
-        return modules(), modules()
-    topology = sparse_topology(data.train_images.shape[1], network, classes, seed)
-    W = sparse_weight_matrix(topology.links, own.genes, network.beta, seed, own.expression)
-
-    def sparse(images: Tensor) -> Networks:
-        seen = images.amax(dim=0) > 0  # not zero in every image
-        if compute.backend == "cpp":
-            return KernelPopulation(topology, W, seen)
-        return Population(topology, W, seen, compute.device, compute.dtype, network.cap)
-
-    return sparse(data.train_images), sparse(data.test_images)

@@ -23,20 +23,22 @@ HERITABILITY = 0.5  # of fitness, as ridge regression supposes it
 class Sample:
     """What selection knows of a generation.
 
-    ``fitness: [N]``. ``genotypes()`` gives the individuals in order, in tiles ``x: [tile, n]``.
+    ``fitness: [N]``. ``genotypes()`` gives the individuals in order, in tiles ``x: [tile, n]``. ``backend``: what adds
+    up over them (``nne.fitness.carried``).
     """
 
     fitness: Tensor
     genotypes: Callable[[], Iterable[Tensor]]
+    backend: str = "torch"
 
     @cached_property
     def means(self) -> AlleleMeans:
         """``f`` and ``f_bar`` of every allele."""
-        return allele_means(self.genotypes(), self.fitness)
+        return allele_means(self.genotypes(), self.fitness, self.backend)
 
     def pull(self, utility: Tensor, p: Tensor) -> Tensor:
         """``1/N sum_x u_x (x - p): [n]``, where a step goes that likes the individuals by ``utility: [N]``."""
-        towards: Tensor = carried(self.genotypes(), utility[None])[0]
+        towards: Tensor = carried(self.genotypes(), utility[None], self.backend)[0]
         return (towards - utility.sum() * p) / len(utility)
 
 

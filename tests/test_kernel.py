@@ -106,13 +106,13 @@ def test_the_paper_s_size_and_no_bit_depends_on_threads(digits: Dataset) -> None
     expected = dense_logits(topology, W, x[:20], images)
     assert float((found[:20] - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
     assert torch.equal(logits_of(population, x[:20], images), found[:20])
-    sums = carried([x], found[:, :2, 0].T)
+    sums = carried([x], found[:, :2, 0].T, "cpp")
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(5)
         assert torch.equal(draw(initial_frequencies(2000, 0), 0, 0, range(200)), x)
         assert torch.equal(logits_of(population, x, images), found)
-        assert torch.equal(carried([x], found[:, :2, 0].T), sums)
+        assert torch.equal(carried([x], found[:, :2, 0].T, "cpp"), sums)
     finally:
         torch.set_num_threads(threads)
 
@@ -123,7 +123,7 @@ def test_sums_over_carriers(individuals: int, genes: int, rows: int, seed: int) 
     stream = torch.Generator().manual_seed(seed)
     x = torch.rand(individuals, genes, generator=stream) < 0.5
     values = torch.randn(rows, individuals, generator=stream, dtype=torch.float64)
-    torch.testing.assert_close(carried(x.split(7), values), values @ x.double())
+    torch.testing.assert_close(carried(x.split(7), values, "cpp"), values @ x.double())
 
 
 def test_evolution_goes_the_same_way(small: Config, digits: Dataset, fp32: Compute) -> None:

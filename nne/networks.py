@@ -1,0 +1,62 @@
+"""The networks that a configuration describes, and what evaluates them: PyTorch or the C++ kernel."""
+
+import logging
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from nne import kernel
+from nne.expression import sparse_weight_matrix
+from nne.kernel_population import KernelPopulation
+from nne.module import ModulePopulation
+from nne.population import Networks, Population
+from training.config import Config
+from training.data import Dataset
+from training.device import Compute
+from training.errors import require
+from training.network import load_module, sparse_topology
+
+log = logging.getLogger(__name__)
+
+
+def with_backend(config: Config, compute: Compute) -> Compute:
+    """The C++ kernel where it can be had and can do what is asked, in float32; else PyTorch.
+
+    Raises:
+        UserError: ``backend=cpp`` is asked for, and cannot be.
+    """
+    if config.backend == "torch" or (config.backend == "auto" and config.dtype == "bfloat16"):
+        return compute
+    why = "it is for the CPU" if compute.device.type != "cpu" else config.learner.beyond_kernel(config)
+    why = why or kernel.load()
+    if why is None:
+        return replace(compute, dtype=torch.float32, backend="cpp")
+    require(config.backend == "auto", f"backend=cpp cannot be had: {why}; use backend=torch or backend=auto")
+    if compute.device.type == "cpu":
+        log.info("populations are evaluated by PyTorch, not by the C++ kernel: %s", why)
+    return compute
+
+
+def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networks, Networks]:
+    """The networks that a configuration describes, for training images and for test images."""
+    network, own, classes, seed = config.network, config.learner, len(data.classes), config.seed
+    assert network is not None
+    if network.module:
+
+        def modules() -> Networks:
+            module = load_module(network.module or "", classes, seed)
+            kind = {"expression": own.expression, "device": compute.device, "dtype": compute.dtype, "outputs": classes}
+            return ModulePopulation(module, own.genes, network.beta, seed=seed, **kind)
+
+        return modules(), modules()
+    topology = sparse_topology(data.train_images.shape[1], network, classes, seed)
+    W = sparse_weight_matrix(topology.links, own.genes, network.beta, seed, own.expression)
+
+    def sparse(images: Tensor) -> Networks:
+        seen = images.amax(dim=0) > 0  # not zero in every image
+        if compute.backend == "cpp":
+            return KernelPopulation(topology, W, seen)
+        return Population(topology, W, seen, compute.device, compute.dtype, network.cap)
+
+    return sparse(data.train_images), sparse(data.test_images)
