@@ -23,7 +23,7 @@ class KernelPopulation(SparseNetworks):
 
     def __init__(self, topology: Topology, W: WeightMatrix, seen: Tensor) -> None:
         self.topology, self.whole, self.cap = topology, W, None
-        self.device, self.dtype = CPU, torch.float32
+        self.device, self.dtype, self.block = CPU, torch.float32, LANES
         first = topology.first
         require(first.sources < 2**16, f"the C++ kernel takes at most {2**16 - 1} inputs; use backend=torch")
         edge = seen.cpu()[first.source].nonzero()[:, 0]
@@ -38,11 +38,6 @@ class KernelPopulation(SparseNetworks):
         self.classes = topology.classes
         self.rows = W.rows(torch.cat([edge, torch.arange(topology.edges, topology.links)]))
         self.use(self.rows)
-
-    @property
-    def block(self) -> int:
-        """The kernel's own: tiles may be cut anywhere between these."""
-        return LANES
 
     def use(self, W: WeightMatrix) -> None:
         """Express genotypes by this matrix."""

@@ -56,7 +56,7 @@ class ModulePopulation(Networks):
         self.use(self.rows)
         memory = int(total_memory(self.device) * MEMORY_SHARE)
         self.tiling = TILING[self.device.type].within(links, dtype.itemsize, memory)
-        self.classes = outputs
+        self.block, self.classes = self.tiling.genotypes, outputs
 
     def use(self, W: WeightMatrix) -> None:
         """Express genotypes by this matrix."""

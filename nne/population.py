@@ -11,6 +11,7 @@ as a whole: memory is flat in the number of individuals and of images. (A cap ha
 one chunk of images.) ``tests/test_network.py`` holds this against a plain dense float64 network.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +23,10 @@ from torch import Tensor
 from nne.expression import WeightMatrix
 from nne.layout import ABSENT, by_hidden_unit
 from training.device import total_memory
+from training.errors import require
 from training.network import Topology, fire
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,16 @@ class Tiling:
         most = max(memory // (slots * bytes_each), 1)
         return replace(self, genotypes=min(self.genotypes, most), gathered=min(self.gathered, most))
 
+    def halved(self, error: Exception) -> "Tiling":
+        """For half as many genotypes, because so many did not fit.
+
+        Raises:
+            UserError: it was one.
+        """
+        require(self.genotypes > 1, f"one individual does not fit into the memory ({error})")
+        log.warning("out of memory: from now on %d genotypes at once, not %d", self.genotypes // 2, self.genotypes)
+        return replace(self, genotypes=self.genotypes // 2)
+
 
 TILING = {  # for a core's cache, and for a full grid
     "cpu": Tiling(genotypes=64, images=128, units=100, gathered=2048),
@@ -51,6 +65,8 @@ class Networks(ABC):
     """The networks of all genotypes, evaluated tile by tile."""
 
     tiling: Tiling
+    block: int
+    """Individuals that are evaluated together: shares of several workers are cut between these, and no bit differs."""
     classes: int
     device: torch.device
     dtype: torch.dtype
@@ -80,11 +96,6 @@ class Networks(ABC):
         """From now on, genotypes are of the ``free`` genes alone (indices); the others stay as they are in ``p``."""
         self.use(self.rows.folded(p.cpu(), free.cpu()))
 
-    @property
-    def block(self) -> int:
-        """Individuals that are always evaluated together, so that no bit of what is found depends on who asks."""
-        return self.tiling.genotypes
-
     def tiles(self, individuals: range) -> Iterator[range]:
         """Some individuals, as many at once as are evaluated together."""
         for start in range(individuals.start, individuals.stop, self.tiling.genotypes):
@@ -105,9 +116,16 @@ class Networks(ABC):
         """
         for start in range(0, len(images), self.tiling.gathered):
             part = slice(start, min(start + self.tiling.gathered, len(images)))
-            pixels = self.gather(images[part])
-            for tile in self.tiles(individuals):
-                yield tile, part, self.logits(genotypes(tile), pixels)
+            pixels, first = self.gather(images[part]), individuals.start
+            while first < individuals.stop:
+                tile = range(first, min(first + self.tiling.genotypes, individuals.stop))
+                try:
+                    found = self.logits(genotypes(tile), pixels)
+                except torch.OutOfMemoryError as error:
+                    self.tiling = self.tiling.halved(error)
+                    continue
+                yield tile, part, found
+                first = tile.stop
 
 
 class SparseNetworks(Networks):
@@ -154,6 +172,7 @@ class Population(SparseNetworks):
         tiling = TILING[device.type]
         layout = by_hidden_unit(topology, seen.cpu(), tiling.units)
         self.tiling = tiling.within(len(layout.slots), dtype.itemsize, int(total_memory(device) * MEMORY_SHARE))
+        self.block = self.tiling.genotypes
         self.topology, self.whole = topology, W
         self.classes, self.cap = topology.classes, cap
         self.device, self.dtype = device, dtype

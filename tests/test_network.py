@@ -1,5 +1,8 @@
 """Topology, gene expression and the population's contraction, against a plain dense float64 network."""
 
+from typing import Any
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +17,7 @@ from nne.genome import draw, initial_frequencies
 from nne.layout import ABSENT, by_hidden_unit
 from nne.population import Population, Tiling
 from training.config import NetworkConfig
+from training.errors import UserError
 from training.network import Topology, sparse_topology
 
 CPU = torch.device("cpu")
@@ -84,6 +88,28 @@ def test_population_equals_dense_float64_networks(
     expected = dense_logits(topology, W, x, y, cap)
     scale = max(float(expected.abs().max()), 1.0)
     assert float((logits_of(population, x, y) - expected).abs().max()) <= 1e-5 * scale
+
+
+def test_out_of_memory_halves_the_tile_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = random_images(10, 784, 0)
+    _, _, population = paper_size(0, torch.float32, images, genes=100)
+    x, within = draw(initial_frequencies(100, 0), 0, 0, range(70)), population.logits
+    expected = logits_of(population, x, images)
+
+    def scarce(x: Tensor, seen: Any) -> Tensor:
+        if len(x) > room:
+            raise torch.OutOfMemoryError("no room")
+        return within(x, seen)
+
+    room = 20
+    monkeypatch.setattr(population, "logits", scarce)
+    torch.testing.assert_close(logits_of(population, x, images), expected)
+    assert "out of memory: from now on 16 genotypes at once, not 32" in caplog.text
+    room = 0
+    with pytest.raises(UserError, match="one individual does not fit into the memory"):
+        logits_of(population, x, images)
 
 
 def test_every_expression_that_can_be_configured_exists() -> None:
