@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from nne.expression import WeightMatrix
 from training import native
@@ -31,6 +32,7 @@ def loaded() -> bool:
     return bool(_loaded)
 
 
+@record_function("kernel: draw")
 def draw(genes: Tensor, threshold: Tensor, always: Tensor, keys: Tensor) -> Tensor:
     """``x: [N, n]`` bool, as in ``nne.genome.draw``.
 
@@ -46,6 +48,7 @@ def draw(genes: Tensor, threshold: Tensor, always: Tensor, keys: Tensor) -> Tens
     return x
 
 
+@record_function("kernel: sums over carriers")
 def carried(x: Tensor, rows: Tensor) -> Tensor:
     """Sums over the carriers of each allele, ``[k, n]``, of ``rows: [k, N]`` float64; ``x: [N, n]`` bool."""
     (library,) = _loaded
@@ -84,6 +87,7 @@ class KernelNetwork:
         sizes = {"units": layer.units, "classes": classes, "pixels": layer.sources, "genes": W.n}
         self._network = _Network(**sizes, **pointers, rectified=W.g is torch.relu_)
 
+    @record_function("kernel: look")
     def look(self, images: Tensor) -> Seen:
         """Images ``[B, pixels]`` float32, and which edges see something on each (``look`` in ``kernel.cpp``)."""
         (library,) = _loaded
@@ -95,6 +99,7 @@ class KernelNetwork:
         library.look(*given, _at(sights), _threads())
         return images, first, start, sights
 
+    @record_function("kernel: evaluate")
     def logits(self, x: Tensor, seen: Seen) -> Tensor:
         """``[N, C, B]`` of genotypes ``x: [N, n]`` bool on what ``look`` gave; a view of a tensor with ``N`` last."""
         (library,) = _loaded

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from matplotlib.figure import Figure
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from tests.conftest import CPU
@@ -95,6 +96,13 @@ def test_a_disk_that_fills_up_is_one_line_and_costs_no_checkpoint(
     with pytest.raises(UserError, match=r"cannot be written to \(No space left on device\); the last checkpoint is of"):
         run.train()
     assert load_latest(tmp_path / "checkpoints")[1].step == 3
+
+
+def test_a_profile_is_shown_and_kept(tmp_path: Path, digits: Dataset) -> None:
+    trainer(tmp_path, digits, Counter(), profile=True).train()
+    assert "aten::add" in (tmp_path / "profile.json").read_text()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert "aten::add" in events.Tensors("profile/text_summary")[0].tensor_proto.string_val[0].decode()
 
 
 def test_the_log_file_is_let_go_when_the_folder_is_closed(tmp_path: Path) -> None:

@@ -50,6 +50,10 @@ class Dashboard:
             self._writer.add_figure(f"pictures/{name}", figure, step, close=False)
         self._writer.flush()
 
+    def tell_profile(self, table: str) -> None:
+        """Where the time of some steps went."""
+        self._writer.add_text("profile", table)
+
     def close(self) -> None:
         """Write out what is still in the queue."""
         self._writer.close()

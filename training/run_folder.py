@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from training.errors import UserError
 from training.learner import Metrics
 
-SUMMARY, METRICS, LOG, LOCK = "summary.json", "metrics.csv", "train.log", ".lock"
+SUMMARY, METRICS, LOG, LOCK, PROFILE = "summary.json", "metrics.csv", "train.log", ".lock", "profile.json"
 
 
 def new_path(experiment: str, outputs: Path = Path("outputs")) -> Path:

@@ -14,8 +14,9 @@ from training.data import Dataset
 from training.device import peak_memory
 from training.errors import UserError
 from training.learner import Learner, Metrics, is_milestone
+from training.profile import profiled
 from training.progress import ProgressBar
-from training.run_folder import RunFolder
+from training.run_folder import PROFILE, RunFolder
 from training.workers import WorkerGoneError
 
 log = logging.getLogger(__name__)
@@ -73,11 +74,15 @@ class Trainer:
         try:
             if self.step == 0:  # from its first row on, a run can be gone on with
                 self.save()
-            with ProgressBar(self.learner.step_name, self.learner.headline, self.step, limit) as bar:
+            bar = ProgressBar(self.learner.step_name, self.learner.headline, self.step, limit)
+            looked_at = profiled(self.config.trainer.profile, self.run.path / PROFILE, self.dashboard.tell_profile)
+            with bar, looked_at as profile:
                 while not self.compute.workers.agree(bool(reason := self.reason_to_stop())):
                     metrics = self.train_step()
                     self.record(metrics)
                     bar.update(self.step, metrics)
+                    if profile:
+                        profile.step()
             assert reason
             if self._signal is not None:
                 self.save()
