@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nne import kernel
+from nne.evolution import Evolution
 from nne.expression import sparse_weight_matrix
 from nne.fitness import carried
 from nne.genome import draw, initial_frequencies
@@ -184,3 +185,14 @@ def test_a_library_is_compiled_once(
     with pytest.raises(UserError, match=r"could not compile one\.cpp"):
         native.load(source)
     assert len(list((tmp_path / "nne" / "kernels").iterdir())) == 1
+
+
+def test_evolution_for_any_fitness_can_use_the_kernel() -> None:
+    evolutions = [Evolution(genes=500, population=100, epsilon=0.5, backend=backend) for backend in ("torch", "cpp")]
+    for _ in range(10):
+        drawn = [evolution.ask() for evolution in evolutions]
+        assert torch.equal(*drawn)
+        for evolution in evolutions:
+            evolution.tell(drawn[0].sum(dim=1).double())
+            evolution.p = evolution.p.float().double()  # the sums differ in the last bits
+    torch.testing.assert_close(evolutions[0].p, evolutions[1].p, atol=1e-5, rtol=0)

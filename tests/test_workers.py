@@ -50,23 +50,36 @@ def test_the_same_bits_for_any_number_of_workers(
     assert len(prints) == 1
 
 
-def test_a_worker_is_killed_and_another_number_of_them_goes_on(tmp_path: Path, train: Command) -> None:
-    asked = ["experiment=nne_mnist10", *SETTINGS, "trainer.max_steps=60"]
+def test_workers_are_killed_and_another_number_of_them_goes_on(tmp_path: Path, train: Command) -> None:
+    """torchrun starts the group again once, then gives up; the bits are those of an unbroken run."""
+    asked = ["experiment=nne_mnist10", *SETTINGS, "trainer.max_steps=120"]
     assert train(*asked, "run_dir=whole").returncode == 0
     asked += ["run_dir=broken", "resume=auto"]
-    started = subprocess.Popen(
-        command(3, *asked), cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while len(list((tmp_path / "broken" / "checkpoints").glob("step_*[1-9].safetensors"))) < 1:
-        assert started.poll() is None
-        time.sleep(0.05)
-    *_, last = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
-    os.kill(int(last), signal.SIGKILL)
+    broken, quiet = tmp_path / "broken", subprocess.DEVNULL
+    torchrun = [*command(3, *asked)[:3], "--max-restarts=1", *command(3, *asked)[3:]]
+    started = subprocess.Popen(torchrun, cwd=tmp_path, env=environment(), stdout=quiet, stderr=quiet)
+    for before in ("writing to broken", "going on in broken"):
+        wait_for_a_checkpoint(broken, before, started)
+        *_, last = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+        os.kill(int(last), signal.SIGKILL)
     assert started.wait(timeout=120) != 0
-    assert not (tmp_path / "broken" / "summary.json").exists()
+    assert not (broken / "summary.json").exists()
     done = together(2, *asked, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert summary(tmp_path / "broken")["state_sha256"] == summary(tmp_path / "whole")["state_sha256"]
+    assert summary(broken)["state_sha256"] == summary(tmp_path / "whole")["state_sha256"]
+    assert together(2, *asked, cwd=tmp_path).returncode == 0  # finished already
+
+
+def wait_for_a_checkpoint(folder: Path, after: str, process: subprocess.Popen[bytes]) -> None:
+    """Until a line is in the log, and a checkpoint newer than those that there were then."""
+    log, there = folder / "train.log", set[Path]()
+    while not log.exists() or after not in log.read_text():
+        assert process.poll() is None
+        there = set((folder / "checkpoints").glob("*.safetensors"))
+        time.sleep(0.05)
+    while set((folder / "checkpoints").glob("step_*[1-9].safetensors")) <= there:
+        assert process.poll() is None
+        time.sleep(0.05)
 
 
 def test_a_mistake_is_told_once(tmp_path: Path) -> None:

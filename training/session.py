@@ -70,6 +70,7 @@ def run(
         finished = records.summary()
         if saved and finished and finished["steps"] == saved.facts.step and _nothing_left(config, saved.facts, learner):
             log.info("%s is finished already (%s)", folder, finished["stopped_because"])
+            team.agree(1)
             return finished
         _introduce(experiment, config.seed, folder, dataset, learner.compute, saved)
         facts = saved.facts if saved else None

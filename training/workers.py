@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from training.errors import UserError
 
@@ -51,6 +53,13 @@ class Workers:
 def join() -> Workers:
     """This process among those that torchrun started, or alone."""
     count = int(os.environ.get("WORLD_SIZE", 1))
-    if count > 1 and not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo")
-    return Workers(int(os.environ.get("RANK", 0)) if count > 1 else 0, count)
+    if count == 1:
+        return Workers()
+    rank = int(os.environ["RANK"])
+    if not dist.is_initialized():
+        # torchrun keeps its store over a restart, and in it the addresses of workers that are no more.
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store, _, _ = next(rendezvous("env://"))
+        backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo"
+        dist.init_process_group(backend, store=PrefixStore(f"attempt {attempt}", store), rank=rank, world_size=count)
+    return Workers(rank, count)
