@@ -17,8 +17,8 @@ QUESTIONS = {  # of Sec. 4, by the key that asks it
     "network.cap": "5. a cap on the hidden layer",
     "learner.batch": "one image at a time",
 }
-Variant = tuple[tuple[str, Any], ...]
-"""Keys and values that a run has otherwise than its experiment."""
+Variant = tuple[tuple[str, str], ...]
+"""Keys that a run has otherwise than its experiment, and their values as one types them."""
 
 
 def variants(runs: list[Run], experiments: tables.Experiments) -> dict[Variant, list[Run]]:
@@ -26,8 +26,14 @@ def variants(runs: list[Run], experiments: tables.Experiments) -> dict[Variant, 
     found: dict[Variant, list[Run]] = {}
     for run in runs:
         if run.experiment == VARIED and run.dataset == "mnist":
-            found.setdefault(tuple(settings(run, experiments[VARIED]).items()), []).append(run)
+            variant = tuple((key, typed(value)) for key, value in settings(run, experiments[VARIED]).items())
+            found.setdefault(variant, []).append(run)
     return dict(sorted(found.items(), key=lambda item: (bool(item[0]), str(item[0]))))
+
+
+def typed(value: Any) -> str:
+    """A value as it is given on the command line."""
+    return "null" if value is None else str(value).replace(" ", "")
 
 
 def questions(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
@@ -39,7 +45,7 @@ def questions(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
             rows.append(
                 {
                     "question": asked[0] if asked else "",
-                    "otherwise": " ".join(f"`{key}={value}`".replace(" ", "") for key, value in variant),
+                    "otherwise": " ".join(f"`{key}={value}`" for key, value in variant),
                     "individuals": spread((run.accuracy for run in found), 2),
                     "generations": spread((run.summary["generations"] for run in found), 0),
                     "a second, at first": spread(speed(run, first=True) for run in found),

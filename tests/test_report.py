@@ -131,6 +131,7 @@ def test_variants_of_an_experiment_answer_the_papers_questions(tmp_path: Path) -
         ("c", 0.80, ["learner.freeze=0.01"]),
         ("d", 0.70, ["learner.batch=1", "trainer.max_steps=5"]),
         ("e", 0.85, ["learner.selection=igo"]),
+        ("h", 0.75, ["network.hidden=[100,50]"]),
         ("f", 0.60, ["learner.selection=pbil", "learner.epsilon=0.5", "learner.epsilon_final=null"]),
         ("g", 0.99, ["learner.genes=300"]),
     ):
@@ -141,6 +142,7 @@ def test_variants_of_an_experiment_answer_the_papers_questions(tmp_path: Path) -
     assert asked == [
         ("", "", "89.00 ± 1.41"),
         ("2. fixing alleles", "`learner.freeze=0.01`", "80.00"),
+        ("3. more layers", "`network.hidden=[100,50]`", "75.00"),
         ("one image at a time", "`learner.batch=1` `trainer.max_steps=5`", "70.00"),
     ]
     rules = [list(row.values()) for row in variants.selection(runs, known)]
