@@ -12,9 +12,9 @@ import re
 import sys
 from pathlib import Path
 
+import evolutions
 import pictures
 import tables
-import variants
 from learners import CONFIGS, LEARNERS
 from training.command_line import check, register
 from training.config import to_dict
@@ -30,10 +30,10 @@ TABLES = {
     "readings": tables.readings,
     "caps": tables.caps,
     "cap_costs": tables.cap_costs,
-    "evolution": tables.evolution,
-    "questions": variants.questions,
-    "selection": variants.selection,
-    "linear": tables.linear,
+    "evolution": evolutions.evolution,
+    "questions": evolutions.questions,
+    "selection": evolutions.selection,
+    "linear": evolutions.linear,
 }
 
 

@@ -102,67 +102,6 @@ def others(runs: list[Run], experiments: Experiments) -> list[Row]:
     ]
 
 
-def evolution(runs: list[Run], _: Experiments) -> list[Row]:
-    """Every evolution, by g and the number of genes: what individuals and those who stand for them can do."""
-    evolved: dict[str, list[Run]] = {}
-    for run in runs:
-        if run.learner == "evolution":
-            evolved.setdefault(run.key("learner.expression") or "identity", []).append(run)
-    groups = [(g, *group) for g, found in evolved.items() for group in grouped(found, "learner.genes").items()]
-    rows = []
-    for g, (name, dataset, device, genes), found in groups:
-        paper = PAPER.get(name.removesuffix("_paper")) if dataset == "mnist" else None
-        rows.append(
-            {
-                "experiment": name,
-                "g": g,
-                "genes": str(genes),
-                "data": dataset,
-                "paper": f"{paper}" if paper else "",
-                "individuals": spread(100 * r.summary["individuals"]["mean"] for r in found),
-                "mean weights": spread(100 * r.summary["mean_weights"] for r in found),
-                "vote": spread(100 * r.summary["vote"] for r in found),
-                "seeds": seeds(found),
-                "generations": spread((r.summary["generations"] for r in found), 0),
-                "seconds": spread(r.summary["seconds"] for r in found),
-                "seconds to paper": seconds_to(paper, found),
-                "machine": device,
-            }
-        )
-    return rows
-
-
-def linear(runs: list[Run], _: Experiments) -> list[Row]:
-    """Evolution towards linear targets (Sec. 2.1)."""
-    rows = []
-    names = ("learner.inputs", "learner.genes", "learner.population")
-    for (name, _dataset, _device, m, n, N), found in grouped(
-        (r for r in runs if r.learner == "linear"), *names
-    ).items():
-        rows.append(
-            {
-                "experiment": f"`{name}`",
-                "m": str(m),
-                "n": f"{n:,}",
-                "N": "∞" if N is None else f"{N:,}",
-                "cos(W p, a)": spread((r.summary["cosine"] for r in found), 4),
-                "generations": spread((r.summary["generations"] for r in found), 0),
-                "fell less than guaranteed": str(sum(r.summary["violations_of_theorem_1"] for r in found)),
-                "seeds": seeds(found),
-                "seconds": spread((r.summary["seconds"] for r in found), 0),
-            }
-        )
-    return rows
-
-
-def seconds_to(accuracy: float | None, runs: list[Run]) -> str:
-    """How long the individuals took to pass an accuracy, over runs that all did."""
-    if accuracy is None:
-        return ""
-    passed = [[s for _, s, found in run.curve("test/individuals") if found >= accuracy] for run in runs]
-    return spread(map(min, passed)) if all(passed) else ""
-
-
 def lifetimes(runs: list[Run], _: Experiments) -> list[Row]:
     """Individuals drawn from an evolved p, before and after they learnt: mean and sd over them and over seeds."""
     rows = []
@@ -187,7 +126,7 @@ def readings(runs: list[Run], experiments: Experiments) -> list[Row]:
     groups: dict[tuple[str, ...], dict[Any, list[Run]]] = {}
     for run in runs:
         usual = run.learner == "dopamine" and run.dataset == "mnist" and run.key("learner.path") == "dual"
-        if usual and not run.key("features.cap") and "trainer.max_steps" not in _settings(run, experiments):
+        if usual and not run.key("features.cap") and "trainer.max_steps" not in settings_of(run, experiments):
             words = (in_words(run.key(name)) for name, in_words in OTHERWISE.items())
             reading = run.key("learner.rule"), f"{run.key('learner.epsilon_1'):g}", ", ".join(filter(None, words))
             groups.setdefault(reading, {}).setdefault(run.key("features.width"), []).append(run)
@@ -248,5 +187,6 @@ def _by_cap(runs: list[Run], cell: Callable[[list[Run]], str]) -> list[Row]:
     return sorted(rows, key=lambda row: (row["learner"], row["pixels"], row["ε"], row["decay"]))
 
 
-def _settings(run: Run, experiments: Experiments) -> dict[str, Any]:
+def settings_of(run: Run, experiments: Experiments) -> dict[str, Any]:
+    """What a run has otherwise than its experiment; nothing, where that is not known."""
     return settings(run, experiments[run.experiment]) if run.experiment in experiments else {}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+import evolutions
 import report
 import tables
-import variants
 from learners import CONFIGS, LEARNERS
 from tests.conftest import REPOSITORY, Command, environment
 from training.command_line import check, register
@@ -120,8 +120,8 @@ def test_individuals_before_and_after(tmp_path: Path) -> None:
 def test_seconds_to_the_papers_accuracy_need_every_seed_to_pass(tmp_path: Path) -> None:
     passed = finished(tmp_path / "a", "nne_mnist10", **evolved(0.8))
     missed = finished(tmp_path / "b", "nne_mnist10", "seed=1", **evolved(0.7))
-    assert tables.seconds_to(78.8, [passed]) == "9.0"
-    assert tables.seconds_to(78.8, [passed, missed]) == ""
+    assert evolutions.seconds_to(78.8, [passed]) == "9.0"
+    assert evolutions.seconds_to(78.8, [passed, missed]) == ""
 
 
 def test_variants_of_an_experiment_answer_the_papers_questions(tmp_path: Path) -> None:
@@ -138,14 +138,14 @@ def test_variants_of_an_experiment_answer_the_papers_questions(tmp_path: Path) -
         finished(tmp_path / name, "nne_mnist10", *overrides, **evolved(accuracy))
     finished(tmp_path / "other digits", "nne_mnist10", dataset="embedded", **evolved(0.1))
     runs, known = find_runs([tmp_path]), report.experiments()
-    asked = [(row["question"], row["otherwise"], row["individuals"]) for row in variants.questions(runs, known)]
+    asked = [(row["question"], row["otherwise"], row["individuals"]) for row in evolutions.questions(runs, known)]
     assert asked == [
         ("", "", "89.00 ± 1.41"),
         ("2. fixing alleles", "`learner.freeze=0.01`", "80.00"),
         ("3. more layers", "`network.hidden=[100,50]`", "75.00"),
         ("one image at a time", "`learner.batch=1` `trainer.max_steps=5`", "70.00"),
     ]
-    rules = [list(row.values()) for row in variants.selection(runs, known)]
+    rules = [list(row.values()) for row in evolutions.selection(runs, known)]
     assert rules == [
         [
             *("`population_genetics`", "1.5 to 15", "20 ± 0", "9 ± 0", "20 (1 of 2)", "9 (1 of 2)"),
@@ -154,7 +154,7 @@ def test_variants_of_an_experiment_answer_the_papers_questions(tmp_path: Path) -
         ["`igo`", "1.5 to 15", "20", "9", "never", "never", "85.00", "80.00", "0"],
         ["`pbil`", "0.5", "never", "never", "never", "never", "60.00", "80.00", "0"],
     ]
-    assert variants.speed(runs[0], first=True) == pytest.approx(3 / (1 / 4 + 1 / 2 + 1 / 5))
+    assert evolutions.speed(runs[0], first=True) == pytest.approx(3 / (1 / 4 + 1 / 2 + 1 / 5))
 
 
 def test_spread_and_markdown() -> None:
@@ -183,7 +183,7 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     readme.write_text(f"before\n<!-- table table1 -->\nold\n<!-- end -->\n{last}")
     done = reported("outputs", "--readme", "README.md", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "| nne_mnist10 | identity | 100 | embedded |" in done.stdout
+    assert "`trainer.max_steps=3` | identity | 100 | embedded |" in done.stdout
     assert "| `nne_linear` | 50 | 50 | ∞ |" in done.stdout
     written = {path.name for path in (tmp_path / "outputs" / "report").iterdir()}
     figures = {"learning.png", "lifetime.png", "figure2.png", "figure3.png", "caps.png", "linear.png"}

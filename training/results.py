@@ -101,6 +101,11 @@ def settings(run: Run, experiment: Mapping[str, Any]) -> dict[str, Any]:
     return {name: differing[name] for name in sorted(relevant) if not name.startswith("learner.evolve")}
 
 
+def typed(value: Any) -> str:
+    """A value as it is given on the command line."""
+    return "null" if value is None else str(value).replace(" ", "")
+
+
 def grouped(runs: Iterable[Run], *names: str) -> dict[tuple[Any, ...], list[Run]]:
     """Runs by experiment, data set, machine and the values of some keys; sorted."""
     groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
