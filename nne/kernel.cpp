@@ -26,7 +26,7 @@ typedef int32_t Ints __attribute__((vector_size(64)));
 typedef uint32_t Counters __attribute__((vector_size(64)));
 typedef uint8_t Bytes __attribute__((vector_size(16)));
 
-constexpr int WIDTH = 16, VECS = 8;      // lanes of a vector; vectors of a block of genotypes, at most
+constexpr int WIDTH = 16, VECS = 8;     // lanes of a vector; vectors of a block of genotypes, at most
 constexpr int UNITS = 8, AT_ONCE = 64;  // hidden units and images at a time: their activity stays in the cache
 constexpr int64_t GENES = 1024;         // genes at a time: what their carriers sum up to stays in the cache
 constexpr int CLASSES = 5, IMAGES = 4;  // of the output layer at a time: their sums stay in registers

@@ -14,9 +14,11 @@ import torch
 from hypothesis import settings
 
 from nne.config import EvolutionConfig
-from training import data
+from training import data, native
 from training.config import Config, DataConfig, NetworkConfig, TrainerConfig
 from training.device import Compute
+
+needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler here")
 
 settings.register_profile("project", deadline=None)  # machines are shared and slow at times
 settings.load_profile("project")

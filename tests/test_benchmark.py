@@ -10,7 +10,7 @@ import torch
 
 import benchmark
 from nne.learner import NetworkEvolution
-from tests.conftest import altered
+from tests.conftest import altered, needs_compiler
 from training.config import Config, TrainerConfig
 from training.data import Dataset
 from training.device import Compute
@@ -24,6 +24,7 @@ def test_the_dense_path_is_the_same_network(small: Config, digits: Dataset, fp32
     )
 
 
+@needs_compiler
 def test_a_row_holds_the_scale_and_consistent_figures(small: Config, digits: Dataset, fp32: Compute) -> None:
     row = benchmark.measure(small, digits, fp32, repeats=1)
     assert (row.genes, row.individuals, row.images) == (300, 70, 40)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import REPOSITORY, SMALL, Command, environment, summary
+from tests.conftest import REPOSITORY, SMALL, Command, environment, needs_compiler, summary
 from training.workers import Workers
 
 SETTINGS = [*SMALL, "learner.population=300", "trainer.checkpoint_seconds=0"]
@@ -36,7 +36,7 @@ def test_every_item_is_one_worker_s_and_blocks_stay_whole(items: int, block: int
     assert max(blocks) - min(blocks) <= 1
 
 
-@pytest.mark.parametrize(("backend", "counts"), [("torch", [3]), ("cpp", [2, 3, 4])])
+@pytest.mark.parametrize(("backend", "counts"), [("torch", [3]), pytest.param("cpp", [2, 3, 4], marks=needs_compiler)])
 def test_the_same_bits_for_any_number_of_workers(
     backend: str, counts: list[int], tmp_path: Path, train: Command
 ) -> None:

@@ -30,27 +30,32 @@ def load(source: Path) -> CDLL:
     Raises:
         UserError: there is no compiler, or it fails.
     """
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
-    if compiler is None:
+    command = compiler()
+    if command is None:
         raise UserError(f"there is no C++ compiler (no {', '.join(COMPILERS)})")
     code, start = source.read_bytes(), time.perf_counter()
-    name = hashlib.sha256(b"\0".join([code, " ".join([compiler, *FLAGS]).encode(), _processor()])).hexdigest()[:16]
+    name = hashlib.sha256(b"\0".join([code, " ".join([command, *FLAGS]).encode(), _processor()])).hexdigest()[:16]
     library = user_cache() / "kernels" / f"{source.stem}-{name}.so"
     try:
         if not library.exists():
             library.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=library.parent) as folder:
                 made = Path(folder) / library.name
-                command = [compiler, *FLAGS, *QUIET, "-o", str(made), str(source)]
-                subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT)
+                line = [command, *FLAGS, *QUIET, "-o", str(made), str(source)]
+                subprocess.run(line, check=True, capture_output=True, text=True, timeout=TIMEOUT)
                 made.replace(library)
             log.info("compiled %s for this machine in %.0f s", source.name, time.perf_counter() - start)
         return CDLL(str(library))
     except subprocess.CalledProcessError as error:
         said = (error.stderr.strip().splitlines() or ["no message"])[0]
-        raise UserError(f"{compiler} could not compile {source.name} ({said})") from error
+        raise UserError(f"{command} could not compile {source.name} ({said})") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(f"{source.name} could not be compiled ({error})") from error
+
+
+def compiler() -> str | None:
+    """The C++ compiler of this machine: ``$CXX``, or one that is usual."""
+    return os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
 
 
 def _processor() -> bytes:
