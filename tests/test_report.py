@@ -140,7 +140,7 @@ def test_variants_of_an_experiment_answer_the_papers_questions(tmp_path: Path) -
     runs, known = find_runs([tmp_path]), report.experiments()
     asked = [(row["question"], row["otherwise"], row["individuals"]) for row in evolutions.questions(runs, known)]
     assert asked == [
-        ("", "", "89.00 ± 1.41"),
+        ("the experiment as it is", "", "89.00 ± 1.41"),
         ("2. fixing alleles", "`learner.freeze=0.01`", "80.00"),
         ("3. more layers", "`network.hidden=[100,50]`", "75.00"),
         ("one image at a time", "`learner.batch=1` `trainer.max_steps=5`", "70.00"),
