@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,9 +85,14 @@ def check_first_jobs(jobs: list[Job]) -> None:
 
 
 def report(error: UserError) -> int:
-    """One line, however many workers there are; the exit code of a user's error."""
-    if FIRST:
-        print(f"error: {error}", file=sys.stderr)
+    """One line, however many workers there are; the exit code of a user's error.
+
+    A mistake that all of them find is told by the first one, whose end ends the others; one that only another finds
+    (data that are missing on one machine of several) is told by that one, after a while.
+    """
+    if not FIRST:
+        time.sleep(10)
+    print(f"error: {error}", file=sys.stderr)
     return 2
 
 

@@ -5,6 +5,7 @@ the same update. No random state and no parameters are sent, so there is nothing
 the result do not depend on how many workers there are. The first one alone keeps records.
 """
 
+import atexit
 import os
 from dataclasses import dataclass
 
@@ -62,4 +63,5 @@ def join() -> Workers:
         store, _, _ = next(rendezvous("env://"))
         backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo"
         dist.init_process_group(backend, store=PrefixStore(f"attempt {attempt}", store), rank=rank, world_size=count)
+        atexit.register(dist.destroy_process_group)  # its threads abort a process that ends before them
     return Workers(rank, count)
