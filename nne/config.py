@@ -68,8 +68,8 @@ class EvolutionConfig:
             "learner.epsilon_final is reached at trainer.max_steps: set trainer.max_steps=N",
         )
 
-    def beyond_kernel(self, config: Config) -> str | None:
-        """Why the C++ kernel could not evaluate these networks, if so (``nne/kernel.cpp``)."""
+    def beyond_kernels(self, config: Config) -> str | None:
+        """Why the C++ and the Triton kernels could not evaluate these networks, if so."""
         network = config.network
         assert network
         limits = {
@@ -77,7 +77,6 @@ class EvolutionConfig:
             "it knows one hidden layer": len(network.layers) > 1,
             "it knows no network.cap": network.cap is not None,
             "its weights are the identity or relu of W x": self.expression not in ("identity", "relu"),
-            "it computes in float32": config.dtype == "bfloat16",
         }
         return next((limit for limit, passed in limits.items() if passed), None)
 

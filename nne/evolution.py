@@ -18,6 +18,7 @@ from nne.response import additive_variance, noise, predicted_response
 from nne.selection import RULES, Sample
 from training.errors import at_least, one_of, require, within
 from training.learner import Metrics, State
+from training.workers import ALONE, Workers
 
 REFOLD = 0.95  # alleles are frozen once they leave no more than this share of the free ones
 
@@ -35,6 +36,7 @@ class Evolution:
         seed: same seed, same genotypes, whatever the device.
         tile: how many genotypes exist at once while ``tell`` goes through them again.
         backend: ``torch``, or ``cpp``, which draws and adds up faster on a CPU.
+        workers: who share the adding up among them, each in whole blocks of ``block`` individuals.
 
     Raises:
         UserError: an argument out of its bounds.
@@ -53,6 +55,8 @@ class Evolution:
         device: torch.device | str = "cpu",
         tile: int = 64,
         backend: str = "torch",
+        workers: Workers = ALONE,
+        block: int = 1,
     ) -> None:
         at_least("genes", genes, 1)
         at_least("population", population, 2)
@@ -63,7 +67,7 @@ class Evolution:
         one_of("backend", backend, ["torch", "cpp"])
         missing = kernel.load() if backend == "cpp" else None
         require(missing is None, f"backend=cpp cannot be had: {missing}")
-        self.backend = backend
+        self.backend, self.workers, self.block = backend, workers, block
         self.N, self.epsilon, self.margin, self.seed, self.tile = population, epsilon, freeze, seed, tile
         self.rule, self.transform = RULES[selection], TRANSFORMS[fitness]
         self.generation = 0
@@ -96,7 +100,7 @@ class Evolution:
         require(bool(delta.isfinite().all()), "fitness must be finite numbers")
         epsilon = self.epsilon if epsilon is None else epsilon
         before, remembered = self.p[self.free], self.memory[:, self.free]
-        sample = Sample(self.transform(delta), self.tiles, self.backend)
+        sample = Sample(self.transform(delta), self.tiles, self.backend, self.workers, self.block)
         selected = self.rule.move(before, sample, epsilon, remembered)
         after = torch.where(sample.means.polymorphic, selected, before)
         response = self.response(before, after, sample, delta)
@@ -116,10 +120,10 @@ class Evolution:
             **response,
         }
 
-    def tiles(self) -> Iterator[Tensor]:
-        """The population at its free genes, in order."""
-        for start in range(0, self.N, self.tile):
-            yield self.ask_free(range(start, min(start + self.tile, self.N)))
+    def tiles(self, individuals: range) -> Iterator[Tensor]:
+        """Some individuals at their free genes, in order."""
+        for start in range(individuals.start, individuals.stop, self.tile):
+            yield self.ask_free(range(start, min(start + self.tile, individuals.stop)))
 
     def freeze(self, margin: float) -> None:
         """Fix the free alleles within ``margin`` of 0 or 1, if they are enough to be worth it."""

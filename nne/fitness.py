@@ -68,29 +68,34 @@ class AlleleMeans:
         return (self.share > 0) & (self.share < 1)
 
 
-def carried(genotypes: Iterable[Tensor], rows: Tensor, backend: str = "torch") -> Tensor:
-    """Sums over the carriers of each allele, ``[k, n]`` float64, of ``rows: [k, N]``, given the population in tiles.
+def addable(rows: Tensor) -> Tensor:
+    """``rows: [k, N]`` in float64, rounded (by at most 2^-53 of a row's sum) so that any of a row's figures add up
+    without rounding: in whatever order, and by however many workers, sums have the same bits."""
+    rows = rows.double()
+    _, exponent = torch.frexp(rows.abs().sum(dim=1, keepdim=True))
+    return torch.ldexp(torch.ldexp(rows, 52 - exponent).round(), exponent - 52)
 
-    The backend ``cpp`` adds them up in float64, ``torch`` in float32 within a tile.
-    """
+
+def carried(genotypes: Iterable[Tensor], rows: Tensor, backend: str = "torch") -> Tensor:
+    """Sums over the carriers of each allele, ``[k, n]`` float64, of ``rows: [k, N]``, given individuals in tiles."""
     start, sums = 0, torch.zeros(len(rows), 1, dtype=torch.float64, device=rows.device)
     for x in genotypes:
-        part = rows[:, start : start + len(x)]
-        sums = sums + (kernel.carried(x, part.double()) if backend == "cpp" else part.float() @ x.float())
+        part = rows[:, start : start + len(x)].double()
+        sums = sums + (kernel.carried(x, part) if backend == "cpp" else part @ x.double())
         start += len(x)
     return sums
 
 
-def allele_means(genotypes: Iterable[Tensor], fitness: Tensor, backend: str = "torch") -> AlleleMeans:
+def allele_means(fitness: Tensor, sums: Callable[[Tensor], Tensor]) -> AlleleMeans:
     """Mean fitness of the individuals with and without each allele (Sec. 3.1).
 
     Args:
-        genotypes: the population in order, in tiles ``x: [tile, n]``.
         fitness: ``[N]``.
+        sums: over the carriers of each allele in the population, as ``carried``.
     """
-    fitness = fitness.double()
-    total, carriers = carried(genotypes, torch.stack([fitness, torch.ones_like(fitness)]), backend)
+    rows = addable(torch.stack([fitness, torch.ones_like(fitness)]))
+    total, carriers = sums(rows)
     others = len(fitness) - carriers
     f = torch.where(carriers > 0, total / carriers, 0.0)
-    f_bar = torch.where(others > 0, (fitness.sum() - total) / others, 0.0)
-    return AlleleMeans(f, f_bar, carriers / len(fitness), fitness.var(correction=0), len(fitness))
+    f_bar = torch.where(others > 0, (rows[0].sum() - total) / others, 0.0)
+    return AlleleMeans(f, f_bar, carriers / len(fitness), rows[0].var(correction=0), len(fitness))

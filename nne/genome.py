@@ -11,7 +11,7 @@ Shapes: ``p: [n]`` float64, ``x: [N, n]`` bool.
 import torch
 from torch import Tensor
 
-from nne import kernel
+from nne import fused, kernel
 from training.seeding import generator, key
 
 GOLDEN_32 = 0x9E3779B9
@@ -37,8 +37,11 @@ def draw(
     threshold = (p * 2.0**32).round().long() - 2**31
     always = threshold == 2**31
     threshold = threshold.clamp(max=2**31 - 1).int()
+    keys = torch.stack([first, second], dim=1)
     if kernel.loaded() and p.device.type == "cpu":
-        return kernel.draw(which, threshold, always, torch.stack([first, second], dim=1))
+        return kernel.draw(which, threshold, always, keys)
+    if fused.loaded() and p.is_cuda:
+        return fused.draw(which, threshold, always, keys)
     u = which * _signed(GOLDEN_32, 32) + first[:, None]
     u = _scramble(_scramble(u).add_(second[:, None]))
     return u.lt(threshold).logical_or_(always)

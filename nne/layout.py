@@ -43,6 +43,25 @@ def by_hidden_unit(topology: Topology, seen: Tensor, block_units: int) -> Layout
     return Layout(slots, tuple(blocks), tuple((len(cells), cells.shape[1]) for cells in above))
 
 
+def in_chunks(topology: Topology, seen: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For one hidden layer: the ``seen`` edges of every unit in order, filled up to whole chunks, then all outputs.
+
+    Returns:
+        ``slots``, as in ``Layout``; the input of every slot of an edge, ``inputs`` where it is padding; and the first
+        slot of each unit, ``[units + 1]``.
+    """
+    layer = topology.first
+    edge = seen[layer.source].nonzero()[:, 0]
+    unit = layer.unit[edge]
+    degree = torch.bincount(unit, minlength=layer.units)
+    room = (degree + chunk - 1) // chunk * chunk
+    first = torch.cat([room.new_zeros(1), room.cumsum(0)])
+    at = first[unit] + torch.arange(len(unit)) - (degree.cumsum(0) - degree)[unit]
+    slots = torch.full((int(first[-1]),), ABSENT).index_put((at,), edge)
+    source = torch.full((int(first[-1]),), layer.sources).index_put((at,), layer.source[edge])
+    return torch.cat([slots, torch.arange(topology.edges, topology.links)]), source, first
+
+
 def _in_blocks(layer: Edges, seen: Tensor, block_units: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """The order of the first hidden layer's units; then the links and the pixels of each block, ``[units, K]``."""
     edge = seen[layer.source].nonzero()[:, 0]

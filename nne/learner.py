@@ -8,7 +8,6 @@ from torch import Tensor
 
 from nne.config import EvolutionConfig
 from nne.evolution import Evolution
-from nne.fitness import reward
 from nne.genome import draw, fixed_fraction, heterozygosity
 from nne.networks import populations, with_backend
 from nne.performance import Performance, measure
@@ -54,7 +53,9 @@ class NetworkEvolution:
             seed=config.seed,
             device=compute.device,
             tile=self.population.tiling.genotypes,
-            backend=compute.backend,
+            backend="cpp" if compute.backend == "cpp" else "torch",
+            workers=compute.workers,
+            block=self.population.block,
         )
         self.folded = own.genes
         self.history = {0: self.evolution.p}
@@ -104,9 +105,12 @@ class NetworkEvolution:
         """The same of any individuals."""
         total = torch.zeros(individuals, dtype=torch.float64, device=self.device)
         mine = self.compute.workers.share(individuals, self.population.block)
-        for who, which, logits in self.population.evaluate(genotypes, mine, images):
-            part = reward(logits, labels[which], self.temperature)
-            total[who.start : who.stop] += part.sum(dim=1, dtype=torch.float64)
+
+        def rewards(x: Tensor, seen: Any, which: slice) -> Tensor:
+            return self.population.rewards(x, seen, labels[which], self.temperature)
+
+        for who, _, part in self.population.evaluate(genotypes, mine, images, rewards):
+            total[who.start : who.stop] += part
         return self.compute.workers.together(total) / len(labels)
 
     def spread_of_logits(self) -> float:

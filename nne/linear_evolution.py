@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nne.config import LinearConfig
-from nne.fitness import AlleleMeans, allele_means
+from nne.fitness import AlleleMeans, allele_means, carried
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.linear import allele_fitness, guaranteed_decrease, largest_epsilon, linear_target
 from nne.selection import weak_selection
@@ -20,7 +20,7 @@ from training.learner import Metrics, State
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TILE = 64  # genotypes at a time
+TILE = 16  # genotypes at a time
 ROUNDING = 1e-12  # of the loss, within which a fall as large as guaranteed counts as one
 
 
@@ -86,7 +86,7 @@ class LinearEvolution:
             return (draw(self.p, self.seed, self.generation, tile) for tile in tiles)
 
         fitness = torch.cat([-self.target.losses(x) for x in genotypes()])
-        return allele_means(genotypes(), fitness)
+        return allele_means(fitness, lambda rows: carried(genotypes(), rows))
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """The cosine of the angle between ``W p`` and ``a``."""

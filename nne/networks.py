@@ -1,4 +1,4 @@
-"""The networks that a configuration describes, and what evaluates them: PyTorch or the C++ kernel."""
+"""The networks that a configuration describes, and what evaluates them: PyTorch, C++ or Triton."""
 
 import logging
 from dataclasses import replace
@@ -6,8 +6,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nne import kernel
+from nne import fused, kernel
 from nne.expression import sparse_weight_matrix
+from nne.fused_population import FusedPopulation
 from nne.kernel_population import KernelPopulation
 from nne.module import ModulePopulation
 from nne.population import Networks, Population
@@ -21,20 +22,28 @@ log = logging.getLogger(__name__)
 
 
 def with_backend(config: Config, compute: Compute) -> Compute:
-    """The C++ kernel where it can be had and can do what is asked, in float32; else PyTorch.
+    """What evaluates populations: the C++ kernel (float32) where it can be had and can do what is asked, else PyTorch.
+
+    The Triton kernels only where they are asked for.
 
     Raises:
-        UserError: ``backend=cpp`` is asked for, and cannot be.
+        UserError: ``backend=cpp`` or ``backend=triton`` is asked for, and cannot be.
     """
-    if config.backend == "torch" or (config.backend == "auto" and config.dtype == "bfloat16"):
+    asked, on = config.backend, compute.device
+    if asked == "torch" or (asked == "auto" and (config.dtype == "bfloat16" or on.type != "cpu")):
         return compute
-    why = "it is for the CPU" if compute.device.type != "cpu" else config.learner.beyond_kernel(config)
-    why = why or kernel.load()
+    wanted = "cpp" if asked == "auto" else asked
+    why = config.learner.beyond_kernels(config)
+    if wanted == "triton":
+        why = why or fused.load(on)
+    elif on.type != "cpu" or config.dtype == "bfloat16":
+        why = why or "it computes on the CPU, in float32"
+    else:
+        why = why or kernel.load()
     if why is None:
-        return replace(compute, dtype=torch.float32, backend="cpp")
-    require(config.backend == "auto", f"backend=cpp cannot be had: {why}; use backend=torch or backend=auto")
-    if compute.device.type == "cpu":
-        log.info("populations are evaluated by PyTorch, not by the C++ kernel: %s", why)
+        return replace(compute, dtype=torch.float32 if wanted == "cpp" else compute.dtype, backend=wanted)
+    require(asked == "auto", f"backend={asked} cannot be had: {why}; use backend=torch or backend=auto")
+    log.info("populations are evaluated by PyTorch, not by the C++ kernel: %s", why)
     return compute
 
 
@@ -57,6 +66,8 @@ def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networ
         seen = images.amax(dim=0) > 0  # not zero in every image
         if compute.backend == "cpp":
             return KernelPopulation(topology, W, seen)
+        if compute.backend == "triton":
+            return FusedPopulation(topology, W, seen, compute.device, compute.dtype)
         return Population(topology, W, seen, compute.device, compute.dtype, network.cap)
 
     return sparse(data.train_images), sparse(data.test_images)

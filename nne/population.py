@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from nne.expression import WeightMatrix
+from nne.fitness import reward
 from nne.layout import ABSENT, by_hidden_unit
 from training.device import total_memory
 from training.errors import require
@@ -101,8 +102,16 @@ class Networks(ABC):
         for start in range(individuals.start, individuals.stop, self.tiling.genotypes):
             yield range(start, min(start + self.tiling.genotypes, individuals.stop))
 
+    def rewards(self, x: Tensor, seen: Any, labels: Tensor, temperature: float) -> Tensor:
+        """``[N]`` float64: the rewards (``nne.fitness.reward``) of one tile, added up over gathered images."""
+        return reward(self.logits(x, seen), labels, temperature).sum(dim=1, dtype=torch.float64)
+
     def evaluate(
-        self, genotypes: Callable[[range], Tensor], individuals: range, images: Tensor
+        self,
+        genotypes: Callable[[range], Tensor],
+        individuals: range,
+        images: Tensor,
+        find: Callable[[Tensor, Any, slice], Tensor] | None = None,
     ) -> Iterator[tuple[range, slice, Tensor]]:
         """Run individuals over images, tile by tile.
 
@@ -110,9 +119,10 @@ class Networks(ABC):
             genotypes: gives ``x: [len(tile), n]`` bool for a range of individuals.
             individuals: which.
             images: ``[B, inputs]``.
+            find: what is to be found of a tile of genotypes, gathered images, and which images these are; logits.
 
         Yields:
-            A range of individuals, a slice of images, and their logits ``[N, C, B]`` float32.
+            A range of individuals, a slice of images, and what was found: logits ``[N, C, B]`` float32.
         """
         for start in range(0, len(images), self.tiling.gathered):
             part = slice(start, min(start + self.tiling.gathered, len(images)))
@@ -120,7 +130,8 @@ class Networks(ABC):
             while first < individuals.stop:
                 tile = range(first, min(first + self.tiling.genotypes, individuals.stop))
                 try:
-                    found = self.logits(genotypes(tile), pixels)
+                    x = genotypes(tile)
+                    found = find(x, pixels, part) if find else self.logits(x, pixels)
                 except torch.OutOfMemoryError as error:
                     self.tiling = self.tiling.halved(error)
                     continue

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nne.fitness import AlleleMeans, allele_means, carried
+from nne.fitness import AlleleMeans, addable, allele_means, carried
+from training.workers import ALONE, Workers
 
 BEST = 0.1  # the share of a population that PBIL learns from
 MOMENTUM, ADAM = 0.9, (0.9, 0.999)  # decay of what is remembered, per generation
@@ -23,23 +24,31 @@ HERITABILITY = 0.5  # of fitness, as ridge regression supposes it
 class Sample:
     """What selection knows of a generation.
 
-    ``fitness: [N]``. ``genotypes()`` gives the individuals in order, in tiles ``x: [tile, n]``. ``backend``: what adds
-    up over them (``nne.fitness.carried``).
+    ``fitness: [N]``. ``genotypes(who)`` gives some individuals in order, in tiles ``x: [tile, n]``. ``backend``: what
+    adds up over them (``nne.fitness.carried``). Of several ``workers``, each goes through its own share, in blocks.
     """
 
     fitness: Tensor
-    genotypes: Callable[[], Iterable[Tensor]]
+    genotypes: Callable[[range], Iterable[Tensor]]
     backend: str = "torch"
+    workers: Workers = ALONE
+    block: int = 1
 
     @cached_property
     def means(self) -> AlleleMeans:
         """``f`` and ``f_bar`` of every allele."""
-        return allele_means(self.genotypes(), self.fitness, self.backend)
+        return allele_means(self.fitness, self.sums)
+
+    def sums(self, rows: Tensor) -> Tensor:
+        """Sums over the carriers of each allele, ``[k, n]``, of ``rows: [k, N]`` that are ``addable``."""
+        mine = self.workers.share(len(self.fitness), self.block)
+        found = carried(self.genotypes(mine), rows[:, mine.start : mine.stop], self.backend)
+        return self.workers.together(found)
 
     def pull(self, utility: Tensor, p: Tensor) -> Tensor:
         """``1/N sum_x u_x (x - p): [n]``, where a step goes that likes the individuals by ``utility: [N]``."""
-        towards: Tensor = carried(self.genotypes(), utility[None], self.backend)[0]
-        return (towards - utility.sum() * p) / len(utility)
+        step: Tensor = (self.sums(addable(utility[None]))[0] - utility.sum() * p) / len(utility)
+        return step
 
 
 def weak_selection(p: Tensor, f: Tensor, f_bar: Tensor, epsilon: float) -> Tensor:
@@ -124,7 +133,7 @@ def ridge(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
     By itself each ``f - f_bar`` holds the chance effects of all other alleles too. With ``Z = x - p`` and
     ``G = Z Z^T``, the joint estimate is ``Z^T u`` with ``(G + lambda) u = z``. Steps are as long as those of eq. (3).
     """
-    Z = torch.cat([x.float() - p.float() for x in sample.genotypes()])
+    Z = torch.cat([x.float() - p.float() for x in sample.genotypes(range(len(sample.fitness)))])
     G = (Z @ Z.T).double()
     penalty = G.diagonal().mean().clamp(min=1e-9) * (1 - HERITABILITY) / HERITABILITY
     u = torch.linalg.solve(G + penalty * torch.eye(len(G), dtype=G.dtype, device=G.device), sample.fitness)

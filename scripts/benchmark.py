@@ -1,4 +1,4 @@
-"""Measure speed as ratios, side by side in one run: `python scripts/benchmark.py population|dnn [--json PATH]`.
+"""Measure speed as ratios, side by side in one run: `python scripts/benchmark.py population [--json PATH]`.
 
 `population` times one whole generation (draw, express, evaluate, select) by the C++ kernel, where it can be had, and by
 PyTorch, against the same generation evaluated by dense fp32 `torch.bmm`, at the paper's scale and around it. Every path
@@ -7,6 +7,11 @@ genotype, so it is timed on a few and scaled.
 
 `dnn` times an epoch of unit-batch plasticity in the dual (Gram matrix) against the primal (the weights themselves),
 and then the whole of the paper's largest experiment: 500 epochs at h = 100,000, from pixels to test accuracy.
+
+`gpu` is the paper's scale by the Triton kernels, beside PyTorch and dense layers, on a GPU.
+
+`peers` sets evolution beside what a user would pick instead (`pip install -e '.[bench]'`); `tune` is how those were
+tuned.
 """
 
 import argparse
@@ -24,10 +29,11 @@ from torch import Tensor
 
 from dnn.config import DopamineConfig
 from dnn.network import Dopamine
+from gpu_benchmark import gpu
 from nne.config import EvolutionConfig
-from nne.fitness import reward
 from nne.learner import NetworkEvolution
-from nne.population import SparseNetworks
+from peers import DenseEvolution
+from race import peers, tune
 from training import data
 from training.config import Config, DataConfig, FeaturesConfig, NetworkConfig, TrainerConfig
 from training.device import Compute, choose, peak_memory
@@ -66,27 +72,6 @@ class Row:
     peak_gib: float
 
 
-def dense_rewards(learner: NetworkEvolution, sample: int) -> Callable[[], Tensor]:
-    """``delta_x`` of ``sample`` genotypes by full 784-wide layers in fp32, as one would write it at first."""
-    networks = learner.population
-    assert isinstance(networks, SparseNetworks)
-    topology, (images, labels) = networks.topology, learner.minibatch()
-    every = networks.whole.to(learner.device, torch.float32)
-    first = topology.first
-    pixel, unit = first.source.to(learner.device), first.unit.to(learner.device)
-
-    def run() -> Tensor:
-        weights = every.weights(learner.genotypes(range(sample))).T
-        edges = len(pixel)
-        w_in = images.new_zeros(sample, first.sources, first.units)
-        w_in[:, pixel, unit] = weights[:, :edges]
-        w_out = weights[:, edges:].reshape(sample, first.units, -1)
-        logits = torch.bmm(torch.bmm(images.expand(sample, -1, -1), w_in).relu_(), w_out)
-        return reward(logits.transpose(1, 2), labels, learner.temperature).mean(dim=1)
-
-    return run
-
-
 def timed(run: Callable[[], object], device: torch.device) -> float:
     """Seconds that a call takes, to the end of its work on the device."""
     if device.type == "cuda":
@@ -103,7 +88,11 @@ def measure(config: Config, dataset: data.Dataset, compute: Compute, repeats: in
     by_torch = NetworkEvolution(replace(config, backend="torch"), dataset, compute)
     fastest = NetworkEvolution(config, dataset, compute)
     sample = min(DENSE_GENOTYPES, config.learner.population)
-    dense = dense_rewards(by_torch, sample)
+    written_out = DenseEvolution(replace(config, backend="torch"), dataset, compute)
+
+    def dense() -> Tensor:
+        return written_out.dense_rewards(range(sample), *written_out.minibatch())
+
     fastest.step()
     peak = peak_memory(compute.device)
     by_torch.step()
@@ -191,7 +180,13 @@ def dnn(dataset: data.Dataset, compute: Compute, repeats: int) -> list[dict[str,
     return [*rows, whole]
 
 
-BENCHMARKS = {"population": (population, PAPER), "dnn": (dnn, DOPAMINE)}
+BENCHMARKS = {
+    "population": (population, PAPER),
+    "dnn": (dnn, DOPAMINE),
+    "peers": (peers, PAPER),
+    "tune": (tune, PAPER),
+    "gpu": (gpu, PAPER),
+}
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from dnn.config import DopamineConfig
 from nne.config import EvolutionConfig, LifetimeConfig, LinearConfig
+from training.command_line import check, register
 from training.config import Config, GradientConfig
 
 if TYPE_CHECKING:  # these import torch, which takes seconds that a misspelt key should not cost
@@ -20,6 +21,13 @@ LEARNERS: dict[str, Any] = {
     "dopamine": DopamineConfig,
     "gradient": GradientConfig,
 }
+
+
+def composed(*overrides: str) -> Config:
+    """The configuration of a command line."""
+    register(LEARNERS)
+    (job,) = check(list(overrides), False, CONFIGS, LEARNERS)
+    return job.config
 
 
 def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":

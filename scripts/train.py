@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +22,6 @@ from training.manual import manual_page
 
 log = logging.getLogger("train")
 FIRST = os.environ.get("RANK", "0") == "0"  # of several workers, the one that speaks
-first_jobs: dict[tuple[str, ...], Job] = {}  # what must have evolved before a lifetime can begin
-done: list[str] = []
-failed: list[str] = []
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS.resolve()), config_name="train")
@@ -32,26 +30,25 @@ def train(composed: DictConfig) -> None:
     from training.progress import log_to_console
     from training.session import run
 
-    if FIRST:
-        log_to_console()
     settings = HydraConfig.get()
     overrides = list(settings.overrides.task)
-    done.append(" ".join(overrides))
     in_sweep = settings.mode is RunMode.MULTIRUN
+    side_by_side = in_sweep and settings.runtime.choices["hydra/launcher"] != "basic"
+    if FIRST:
+        log_to_console(f"job {settings.job.num + 1}: " if side_by_side else "")
     if in_sweep:
-        log.info("job %d: %s", len(done), done[-1])
+        log.info("job %d: %s", settings.job.num + 1, " ".join(overrides))
+    folder = Path(settings.runtime.output_dir) if in_sweep else None
     try:
-        asked = Job(settings.runtime.choices["experiment"], typed(composed), overrides)
-        folder = Path(settings.runtime.output_dir) if in_sweep else None
-        run(with_evolution(asked, folder), folder, LEARNERS, build)
+        asked = Job(settings.runtime.choices["experiment"], typed(composed), overrides, folder)
+        run(with_evolution(asked), folder, LEARNERS, build)
     except UserError as error:
         if not in_sweep:  # Hydra would print a traceback
             raise SystemExit(report(error)) from error
-        log.error("job %s failed: %s", done[-1], error)
-        failed.append(done[-1])
+        log.error("job %s failed: %s", " ".join(overrides), error)
 
 
-def with_evolution(job: Job, sweep_folder: Path | None) -> Job:
+def with_evolution(job: Job) -> Job:
     """The job, after its individuals have evolved if they need to: a run of its own, in the folder ``evolved``."""
     from training.run_folder import new_path
     from training.session import run
@@ -59,29 +56,41 @@ def with_evolution(job: Job, sweep_folder: Path | None) -> Job:
     config, own = job.config, job.config.learner
     if own.name != "lifetime" or own.evolved or config.resume not in (None, "auto"):
         return job
-    folder = sweep_folder or Path(config.run_dir or new_path(job.experiment))
+    folder = job.folder or Path(config.run_dir or new_path(job.experiment))
     shared = {name: getattr(config, name) for name in ("seed", "device", "dtype", "backend", "data", "network")}
-    first = first_jobs[tuple(own.evolve)]
+    first = first_job(own.evolve)
     evolved = folder / "evolved"
     log.info("no learner.evolved is given: evolving first, by %s", " ".join(own.evolve))
-    run(
-        Job(first.experiment, replace(first.config, **shared, run_dir=str(evolved), resume="auto"), []),
-        None,
-        LEARNERS,
-        build,
-    )
+    evolving = replace(first.config, **shared, run_dir=str(evolved), resume="auto")
+    run(Job(first.experiment, evolving, []), None, LEARNERS, build)
     config = replace(config, learner=replace(own, evolved=str(evolved)), run_dir=str(folder))
-    return Job(job.experiment, config, job.overrides)
+    return replace(job, config=config)
 
 
-def check_first_jobs(jobs: list[Job]) -> None:
-    """Compose what must evolve first for any of the jobs, so that its mistakes too are found before any work."""
+def first_job(evolve: list[str]) -> Job:
+    """What must evolve before a lifetime can begin."""
+    (job,) = check(evolve, False, CONFIGS, LEARNERS)
+    name = job.config.learner.name
+    require(name == "evolution", f"learner.evolve must give learner=evolution, gives {name}")
+    return job
+
+
+def check_all(arguments: Namespace) -> list[Job]:
+    """Every job of the command line, and what must evolve first for any: all mistakes are found before any work."""
+    jobs = check(arguments.overrides, arguments.multirun, CONFIGS, LEARNERS)
     for own in (job.config.learner for job in jobs):
         if own.name == "lifetime" and not own.evolved:
-            (job,) = check(own.evolve, False, CONFIGS, LEARNERS)
-            name = job.config.learner.name
-            require(name == "evolution", f"learner.evolve must give learner=evolution, gives {name}")
-            first_jobs[tuple(own.evolve)] = job
+            first_job(own.evolve)
+    return jobs
+
+
+def tell_processes() -> None:
+    """What the processes of a sweep that runs side by side must know of this one."""
+    from training.provenance import command
+
+    os.environ["NNE_COMMAND"] = command()
+    places = str(Path(__file__).parent), os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
 
 
 def report(error: UserError) -> int:
@@ -96,6 +105,16 @@ def report(error: UserError) -> int:
     return 2
 
 
+def tell_failed(jobs: list[Job]) -> int:
+    """Which jobs of a sweep have no summary; the exit code."""
+    from training.run_folder import SUMMARY
+
+    failed = [" ".join(job.overrides) for job in jobs if job.folder and not (job.folder / SUMMARY).exists()]
+    if failed:
+        print(f"error: {len(failed)} of {len(jobs)} jobs failed: {'; '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
 def main() -> int:
     """Check the command line, then run it; the exit code is 2 for a user's error."""
     sys.argv[1:] = quoted(sys.argv[1:])
@@ -106,18 +125,16 @@ def main() -> int:
     register(LEARNERS)
     asks_hydra = arguments.cfg or arguments.info or arguments.hydra_help or arguments.shell_completion
     try:
-        if not asks_hydra:
-            check_first_jobs(check(arguments.overrides, arguments.multirun, CONFIGS, LEARNERS))
+        jobs = [] if asks_hydra else check_all(arguments)
+        if arguments.multirun:
+            tell_processes()
         train()
     except UserError as error:
         return report(error)
     except KeyboardInterrupt:
         print("interrupted at once; a run that had begun goes on from its last checkpoint", file=sys.stderr)
         return 130
-    if failed:
-        print(f"error: {len(failed)} of {len(done)} jobs failed: {'; '.join(failed)}", file=sys.stderr)
-        return 1
-    return 0
+    return tell_failed(jobs) if arguments.multirun and FIRST else 0
 
 
 if __name__ == "__main__":

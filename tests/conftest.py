@@ -18,6 +18,7 @@ from training import data, native
 from training.config import Config, DataConfig, NetworkConfig, TrainerConfig
 from training.device import Compute
 
+os.environ.setdefault("TRITON_INTERPRET", "1")  # Triton's kernels are checked on the CPU
 needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler here")
 
 settings.register_profile("project", deadline=None)  # machines are shared and slow at times

@@ -10,6 +10,7 @@ import torch
 
 import benchmark
 from nne.learner import NetworkEvolution
+from peers import DenseEvolution
 from tests.conftest import altered, needs_compiler
 from training.config import Config, TrainerConfig
 from training.data import Dataset
@@ -17,10 +18,10 @@ from training.device import Compute
 
 
 def test_the_dense_path_is_the_same_network(small: Config, digits: Dataset, fp32: Compute) -> None:
-    learner = NetworkEvolution(altered(small, batch=None), digits, fp32)
-    dense = benchmark.dense_rewards(learner, 9)
+    config = altered(small, batch=None)
+    learner, dense = NetworkEvolution(config, digits, fp32), DenseEvolution(config, digits, fp32)
     torch.testing.assert_close(
-        dense(), learner.rewards(*learner.minibatch())[:9], rtol=1e-4, atol=1e-4, check_dtype=False
+        dense.rewards(*dense.minibatch()), learner.rewards(*learner.minibatch()), rtol=1e-4, atol=1e-4
     )
 
 

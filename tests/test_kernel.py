@@ -17,7 +17,7 @@ from nne.genome import draw, initial_frequencies
 from nne.kernel_population import KernelPopulation
 from nne.learner import NetworkEvolution
 from tests.conftest import SMALL, Command, altered, needs_compiler, summary
-from tests.test_network import dense_logits, logits_of, random_images
+from tests.shapes import Case, cases, dense_logits, logits_of
 from training import native
 from training.config import Config, NetworkConfig
 from training.data import Dataset
@@ -52,47 +52,18 @@ def test_the_same_genotypes(genes: int, seed: int, start: int, count: int, some:
 
 
 @settings(max_examples=60)
-@given(
-    inputs=st.integers(1, 30),
-    hidden=st.integers(1, 25),
-    classes=st.integers(2, 11),
-    probability=st.floats(0.02, 1),
-    genes=st.integers(1, 60),
-    beta=st.floats(0.01, 1),
-    individuals=st.integers(1, 300),
-    images=st.integers(1, 140),
-    seed=st.integers(0, 10**6),
-    g=st.sampled_from(["identity", "relu"]),
-    frozen=st.booleans(),
-)
-def test_logits_are_those_of_dense_float64_networks(
-    inputs: int,
-    hidden: int,
-    classes: int,
-    probability: float,
-    genes: int,
-    beta: float,
-    individuals: int,
-    images: int,
-    seed: int,
-    g: str,
-    frozen: bool,
-) -> None:
-    topology = sparse_topology(inputs, NetworkConfig(hidden, probability), classes, seed)
-    W = sparse_weight_matrix(topology.links, genes, beta, seed, g)
-    p = initial_frequencies(genes, seed)
-    free = (torch.arange(genes) % 2 == 0).nonzero()[:, 0]
+@given(cases(["identity", "relu"], images=140), st.integers(1, 300), st.booleans())
+def test_logits_are_those_of_dense_float64_networks(case: Case, individuals: int, frozen: bool) -> None:
+    p, y, free = case.p, case.images, torch.arange(0, len(case.p), 2)
     if frozen:
-        p = torch.ones(genes, dtype=p.dtype).mul(p > 0.5).index_copy(0, free, p[free])
-    x = draw(p, seed, 0, range(individuals))
-    y = random_images(images, inputs, seed)
-    population = KernelPopulation(topology, W, y.amax(dim=0) > 0)
-    given_x = x
+        p = p.round().index_copy(0, free, p[free])
+    x = given_x = draw(p, case.seed, 0, range(individuals))
+    population = KernelPopulation(case.topology, case.W, case.seen)
     if frozen:
         population.fold(p, free)
         given_x = torch.cat([x[:, free], x.new_ones(individuals, 1)], dim=1)
     some = slice(0, 40)  # a dense float64 network each
-    expected = dense_logits(topology, W, x[some], y)
+    expected = dense_logits(case.topology, case.W, x[some], y)
     found = logits_of(population, given_x, y)
     scale = max(float(expected.abs().max()), 1.0)
     assert float((found[some] - expected).abs().max()) <= 1e-5 * scale

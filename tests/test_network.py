@@ -12,10 +12,11 @@ import nne.population
 from nne import expression
 from nne.config import EXPRESSIONS
 from nne.expression import WeightMatrix, sparse_weight_matrix
-from nne.fitness import allele_means, reward, standardise
+from nne.fitness import reward, standardise
 from nne.genome import draw, initial_frequencies
 from nne.layout import ABSENT, by_hidden_unit
 from nne.population import Population, Tiling
+from tests.shapes import Case, cases, dense_logits, logits_of, means_of, random_images
 from training.config import NetworkConfig
 from training.errors import UserError
 from training.network import Topology, sparse_topology
@@ -23,71 +24,17 @@ from training.network import Topology, sparse_topology
 CPU = torch.device("cpu")
 
 
-def dense_logits(topology: Topology, W: WeightMatrix, x: Tensor, images: Tensor, cap: int | None = None) -> Tensor:
-    """Each individual's network in full, one at a time, in float64: ``[N, C, B]``."""
-    result = []
-    for w in W.g(x.double() @ W.dense().T):
-        h, start = images.double(), 0
-        for layer in topology.layers:
-            full = torch.zeros(layer.sources, layer.units, dtype=torch.float64)
-            full[layer.source, layer.unit] = w[start : start + len(layer.unit)]
-            h, start = (h @ full).relu(), start + len(layer.unit)
-            if cap:
-                least = h.sort(dim=1, descending=True).values[:, cap - 1 : cap]
-                h = torch.where(h >= least, h, 0)
-        result.append((h @ w[start:].view(-1, topology.classes)).T)
-    return torch.stack(result)
-
-
-def logits_of(population: Population, x: Tensor, images: Tensor) -> Tensor:
-    """All logits of a population, put together from its tiles."""
-    whole = torch.zeros(len(x), population.classes, len(images))
-    for who, which, part in population.evaluate(lambda tile: x[tile.start : tile.stop], range(len(x)), images):
-        whole[who.start : who.stop, :, which] = part
-    return whole
-
-
-def random_images(count: int, inputs: int, seed: int) -> Tensor:
-    stream = torch.Generator().manual_seed(seed)
-    return torch.rand(count, inputs, generator=stream) * (torch.rand(count, inputs, generator=stream) < 0.3)
-
-
 @settings(max_examples=40)
 @given(
-    inputs=st.integers(1, 30),
-    hidden=st.lists(st.integers(1, 25), min_size=1, max_size=3),
-    classes=st.integers(2, 11),
-    probability=st.floats(0.02, 1),
-    genes=st.integers(1, 60),
-    beta=st.floats(0.01, 1),
-    individuals=st.integers(1, 20),
-    images=st.integers(1, 20),
-    seed=st.integers(0, 10**6),
-    g=st.sampled_from(EXPRESSIONS),
-    capped=st.booleans(),
+    cases(EXPRESSIONS, hidden=st.lists(st.integers(1, 25), min_size=1, max_size=3)), st.integers(1, 20), st.booleans()
 )
-def test_population_equals_dense_float64_networks(
-    inputs: int,
-    hidden: list[int],
-    classes: int,
-    probability: float,
-    genes: int,
-    beta: float,
-    individuals: int,
-    images: int,
-    seed: int,
-    g: str,
-    capped: bool,
-) -> None:
-    cap = max(min(hidden) // 2, 1) if capped else None
-    topology = sparse_topology(inputs, NetworkConfig(hidden, probability, cap=cap), classes, seed)
-    W = sparse_weight_matrix(topology.links, genes, beta, seed, g)
-    x = draw(initial_frequencies(genes, seed), seed, 0, range(individuals))
-    y = random_images(images, inputs, seed)
-    population = Population(topology, W, y.amax(dim=0) > 0, CPU, torch.float32, cap)
-    expected = dense_logits(topology, W, x, y, cap)
+def test_population_equals_dense_float64_networks(case: Case, individuals: int, capped: bool) -> None:
+    cap = max(min(layer.units for layer in case.topology.layers) // 2, 1) if capped else None
+    x = case.genotypes(individuals)
+    population = Population(case.topology, case.W, case.seen, CPU, torch.float32, cap)
+    expected = dense_logits(case.topology, case.W, x, case.images, cap)
     scale = max(float(expected.abs().max()), 1.0)
-    assert float((logits_of(population, x, y) - expected).abs().max()) <= 1e-5 * scale
+    assert float((logits_of(population, x, case.images) - expected).abs().max()) <= 1e-5 * scale
 
 
 def test_out_of_memory_halves_the_tile_and_goes_on(
@@ -141,7 +88,7 @@ def test_bfloat16_is_close_and_selects_the_same_way(digits) -> None:  # type: ig
     assert float((delta / delta_exact - 1).abs().max()) < 1e-2
     steps = []
     for fitness in (delta, delta_exact):
-        means = allele_means([x], standardise(fitness))
+        means = means_of(x, standardise(fitness))
         steps.append(torch.where(means.polymorphic, means.f - means.f_bar, 0.0))
     assert float(torch.cosine_similarity(*steps, dim=0)) > 0.999
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from nne.fitness import AlleleMeans, allele_means
+from nne.fitness import AlleleMeans
 from nne.response import additive_variance, noise, predicted_response
 from nne.selection import weak_selection
 from tests.conftest import SMALL, Command
+from tests.shapes import means_of
 
 GENES, INDIVIDUALS, SAMPLES = 60, 200, 600
 
@@ -25,7 +26,7 @@ def trait() -> tuple[Tensor, Tensor, list[AlleleMeans]]:
     for _ in range(SAMPLES):
         x = torch.rand(INDIVIDUALS, GENES, generator=stream, dtype=torch.float64) < p
         luck = torch.randn(INDIVIDUALS, generator=stream, dtype=torch.float64)
-        samples.append(allele_means([x], x.double() @ alpha + luck))
+        samples.append(means_of(x, x.double() @ alpha + luck))
     return p, alpha, samples
 
 
@@ -55,7 +56,7 @@ def test_the_predicted_response_is_what_mean_fitness_gains(trait: tuple[Tensor, 
 
 def test_a_gene_that_does_not_vary_says_nothing() -> None:
     x = torch.tensor([[True, False], [True, False], [True, True]])
-    means = allele_means([x], torch.tensor([1.0, 2.0, 6.0]))
+    means = means_of(x, torch.tensor([1.0, 2.0, 6.0]))
     assert means.polymorphic.tolist() == [False, True]
     p = torch.tensor([1.0, 0.5], dtype=torch.float64)
     still = predicted_response(p, p, means)

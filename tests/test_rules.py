@@ -26,7 +26,7 @@ def population(genes: int, individuals: int, seed: int) -> Population:
 def move(rule: str, drawn: Population, epsilon: float, memory: Tensor | None = None) -> Tensor:
     p, x, z = drawn
     memory = p.new_zeros(RULES[rule].remembers, len(p)) if memory is None else memory
-    return RULES[rule].move(p, Sample(z, lambda: iter(x.split(7))), epsilon, memory)
+    return RULES[rule].move(p, Sample(z, lambda who: iter(x[who.start : who.stop].split(7))), epsilon, memory)
 
 
 def marginal_effects(drawn: Population) -> list[float]:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nne import config
-from nne.fitness import TRANSFORMS, allele_means, rank, reward, standardise
+from nne.fitness import TRANSFORMS, addable, carried, rank, reward, standardise
 from nne.selection import weak_selection
+from tests.shapes import means_of
 
 
 def test_reward_is_the_papers_clipped_relative_loss() -> None:
@@ -45,7 +46,7 @@ def test_allele_means_are_the_papers_fractions(genes: int, individuals: int, til
     stream = torch.Generator().manual_seed(seed)
     x = torch.rand(individuals, genes, generator=stream) < 0.4
     delta = torch.randn(individuals, generator=stream, dtype=torch.float64)
-    means = allele_means(x.split(tile), delta)
+    means = means_of(x, delta, tile)
     assert (means.N, float(means.variance)) == (individuals, pytest.approx(float(delta.var(correction=0))))
     for i in range(genes):
         carriers, others = delta[x[:, i]], delta[~x[:, i]]
@@ -99,3 +100,19 @@ def test_lemma_1_by_enumeration() -> None:
         torch.testing.assert_close(
             moved, -epsilon * p * (1 - p) / (1 - epsilon * loss) * gradient, rtol=1e-10, atol=1e-14
         )
+
+
+@given(st.integers(1, 400), st.integers(1, 30), st.integers(0, 10**6), st.floats(1e-6, 1e6))
+def test_sums_over_carriers_have_the_same_bits_in_any_order(
+    individuals: int, genes: int, seed: int, size: float
+) -> None:
+    stream = torch.Generator().manual_seed(seed)
+    x = torch.rand(individuals, genes, generator=stream) < 0.5
+    exact = torch.randn(1, individuals, generator=stream, dtype=torch.float64) * size
+    rows = addable(exact)
+    assert float((rows - exact).abs().max()) <= 2**-52 * float(exact.abs().sum())
+    whole = carried(x.split(64), rows)
+    cut = seed % individuals
+    assert torch.equal(carried([x[:cut]], rows[:, :cut]) + carried([x[cut:]], rows[:, cut:]), whole)
+    order = torch.randperm(individuals, generator=stream)
+    assert torch.equal(carried(x[order].split(7), rows[:, order]), whole)

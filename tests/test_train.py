@@ -13,7 +13,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.conftest import SMALL, TRAIN, Command, environment, summary, without_times
 from training.checkpoint import load_latest, save
-from training.command_line import sweep_folder
 
 STEPS = 40
 RUN = ["experiment=nne_mnist10", *SMALL, f"trainer.max_steps={STEPS}"]
@@ -157,26 +156,3 @@ def test_a_second_writer_is_refused(tmp_path: Path, train: Command) -> None:
     finally:
         first.kill()
         first.communicate()
-
-
-def test_a_sweep_goes_on_after_a_failure_and_says_so(tmp_path: Path, train: Command) -> None:
-    """Jobs have folders named after what they override; one of them holds another run already."""
-    overrides = [
-        "experiment=nne_mnist10",
-        *[a for a in SMALL if not a.startswith("learner.genes")],
-        "trainer.max_steps=2",
-    ]
-    taken = tmp_path / "sweep" / sweep_folder([*overrides, "learner.genes=200"])
-    taken.mkdir(parents=True)
-    (taken / "metrics.csv").write_text("step\n1\n")
-    done = train("-m", *overrides, "learner.genes=100,200,300", "hydra.sweep.dir=sweep")
-    assert done.returncode == 1, done.stderr
-    assert "1 of 3 jobs failed" in done.stderr
-    assert "already holds a run" in done.stdout
-    assert (taken / "metrics.csv").read_text() == "step\n1\n"
-    genes = sorted(summary(path.parent)["config"]["learner"]["genes"] for path in tmp_path.rglob("summary.json"))
-    assert genes == [100, 300]
-
-    assert train("-m", *overrides, "learner.genes=100", "learner.population=2,3").returncode == 0
-    jobs = (tmp_path / "outputs" / "multirun" / "nne_mnist10").rglob("summary.json")
-    assert sorted(summary(job.parent)["config"]["learner"]["population"] for job in jobs) == [2, 3]

@@ -6,7 +6,9 @@ under ``configs/`` is checked as it is read. Imports nothing heavy.
 """
 
 import hashlib
+import os
 import re
+import time
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -32,16 +34,16 @@ PATHS = ("resume", "run_dir", "data.root", "learner.evolved")
 
 @dataclass(frozen=True)
 class Job:
-    """One run that a command line asks for."""
+    """One run that a command line asks for; ``folder``: its own, if it is part of a sweep."""
 
     experiment: str
     config: Config
     overrides: list[str]
+    folder: Path | None = None
 
 
 def register(learners: dict[str, Any]) -> None:
     """Make the dataclasses known to Hydra: ``schema``, ``data/schema_data``, ``learner/schema_<name>`` ..."""
-    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for group, schema in GROUPS.items():
@@ -61,6 +63,16 @@ def sweep_folder(overrides: list[str]) -> str:
     name = ",".join(sorted(o for o in overrides if not o.startswith("experiment="))) or "defaults"
     name = name.replace("/", "_")
     return name if len(name) <= 120 else f"{name[:100]},{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def started() -> str:
+    """When the command began; processes that it starts have it from their environment."""
+    return os.environ.setdefault("NNE_STARTED", time.strftime("%Y-%m-%d_%H-%M-%S"))
+
+
+# As this module is imported, since the processes of a sweep need them before they call anything.
+OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
+OmegaConf.register_new_resolver("started", started, replace=True)
 
 
 def check(overrides: list[str], multirun: bool, configs: Path, learners: dict[str, Any]) -> list[Job]:
@@ -86,7 +98,7 @@ def check(overrides: list[str], multirun: bool, configs: Path, learners: dict[st
         for override in parsed:
             _check_name(override, loader, known)
         batches = BasicSweeper.split_arguments(parsed, None) if multirun else [[overrides]]
-        return [_job(job) for batch in batches for job in batch]
+        return [_job(job, multirun) for batch in batches for job in batch]
 
 
 def known_keys(learners: dict[str, Any]) -> dict[str, tuple[Any, str]]:
@@ -122,16 +134,17 @@ def _nearest(name: str, choices: list[str]) -> str:
     return f"; did you mean {best}?" if likeness(best) >= 0.6 else f"; there are: {', '.join(sorted(choices))}"
 
 
-def _job(overrides: list[str]) -> Job:
+def _job(overrides: list[str], in_sweep: bool) -> Job:
     try:
         composed = compose("train", overrides, return_hydra_config=True)
         experiment = composed.hydra.runtime.choices.experiment
+        folder = Path(composed.hydra.sweep.dir, sweep_folder(overrides)) if in_sweep else None
         OmegaConf.set_struct(composed, False)
         del composed["hydra"]
         for part in CHOICE:
             kept = f"{part}=none" in overrides and composed[part] is not None
             require(not kept, f"{part}=none: experiment={experiment} sets keys of {part}, so it cannot go without")
-        return Job(experiment, typed(composed), overrides)
+        return Job(experiment, typed(composed), overrides, folder)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_cause(error)) from error
     except AssertionError as error:  # OmegaConf's, at a key of a part that is null

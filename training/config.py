@@ -14,7 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from training.errors import UserError, at_least, one_of, require, within
 
 SOURCES = ["auto", "mnist", "embedded", "fashion_mnist", "kmnist"]
-BACKENDS = ["auto", "torch", "cpp"]
+BACKENDS = ["auto", "torch", "cpp", "triton"]
 OPTIMISERS = ["sgd", "adam", "signsgd"]
 DECAYS = ["none", "linear"]
 CHOICE = {"data": "auto", "network": "sparse", "features": "random"}
@@ -155,7 +155,8 @@ class Config:
     device: str = key("auto", "auto (a GPU if there is one), cpu or cuda")
     dtype: str = key("auto", "float32, bfloat16 or auto (evolution: bfloat16 where the hardware has it; else float32)")
     backend: str = key(
-        "auto", "what evaluates populations: torch, cpp (compiled on first use) or auto (cpp where it can)"
+        "auto",
+        "what evaluates populations: torch, cpp (compiled on first use), triton (on a GPU), or auto (cpp where it can)",
     )
     run_dir: str | None = key(None, "the run's folder; default: outputs/<experiment>/<date_time>")
     resume: str | None = key(None, "a run's folder to go on with, or auto: the latest unfinished one, if any")

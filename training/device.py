@@ -37,7 +37,7 @@ class Compute:
         if self.device.type == "cuda":
             free, total = torch.cuda.mem_get_info(self.device)
             name = torch.cuda.get_device_name(self.device)
-            return f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free, {self.dtype_name}"
+            return f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free, {self.dtype_name}, {self.backend}"
         return f"{_cpu_name()}, {torch.get_num_threads()} threads, {self.dtype_name}, {self.backend}"
 
 

@@ -18,14 +18,21 @@ console = Console()
 T = TypeVar("T")
 
 
-def log_to_console() -> None:
-    """Send log lines to the terminal, above the bar if there is one."""
+def log_to_console(job: str = "") -> None:
+    """Send log lines to the terminal, above the bar if there is one.
+
+    Args:
+        job: what the lines of one job begin with, where several write to one terminal; they then have no bar.
+    """
+    global console
+    if job:
+        console = Console(force_terminal=False)
     if console.is_terminal:
         handler: logging.Handler = RichHandler(console=console, show_path=False, show_level=False, markup=False)
         handler.setFormatter(logging.Formatter("%(message)s"))
     else:
         handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(logging.Formatter(f"%(asctime)s {job}%(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 

@@ -1,5 +1,6 @@
 """Where a result came from: versions, commit, hardware and the command that makes it again."""
 
+import os
 import platform
 import shlex
 import subprocess
@@ -32,5 +33,5 @@ def git_commit() -> str | None:
 
 
 def command() -> str:
-    """The command line, as one could type it again."""
-    return shlex.join(["python", *sys.argv])
+    """The command line, as one could type it again; processes that it starts have it from their environment."""
+    return os.environ.get("NNE_COMMAND") or shlex.join(["python", *sys.argv])

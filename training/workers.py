@@ -51,11 +51,14 @@ class Workers:
         return found
 
 
+ALONE = Workers()
+
+
 def join() -> Workers:
     """This process among those that torchrun started, or alone."""
     count = int(os.environ.get("WORLD_SIZE", 1))
     if count == 1:
-        return Workers()
+        return ALONE
     rank = int(os.environ["RANK"])
     if not dist.is_initialized():
         # torchrun keeps its store over a restart, and in it the addresses of workers that are no more.

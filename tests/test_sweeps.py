@@ -1,0 +1,69 @@
+"""Sweeps: one job after the other, side by side, or as jobs of a cluster; one that fails does not stop the others."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SMALL, Command, summary
+from training.command_line import sweep_folder
+
+JOBS = ["experiment=nne_mnist10", *[a for a in SMALL if not a.startswith("learner.genes")], "trainer.max_steps=2"]
+LAUNCHERS = {
+    "basic": [],
+    "parallel": ["hydra/launcher=parallel"],
+    "submitit": ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"],
+}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_sweep_goes_on_after_a_failure_and_says_so(launcher: str, tmp_path: Path, train: Command) -> None:
+    """Jobs have folders named after what they override; one of them holds another run already."""
+    taken = tmp_path / "sweep" / sweep_folder([*JOBS, "learner.genes=200"])
+    taken.mkdir(parents=True)
+    (taken / "metrics.csv").write_text("step\n1\n")
+    sweep = ["-m", *JOBS, "learner.genes=100,200,300", "hydra.sweep.dir=sweep"]
+    done = train(*sweep, *LAUNCHERS[launcher])
+    assert done.returncode == 1, done.stderr
+    failed = " ".join([*JOBS, "learner.genes=200"])
+    assert done.stderr.endswith(f"error: 1 of 3 jobs failed: {failed}\n")
+    if launcher != "submitit":  # which writes what its jobs print to files
+        assert f"job {failed} failed: " in done.stdout
+        assert "already holds a run" in done.stdout
+    assert (taken / "metrics.csv").read_text() == "step\n1\n"
+    found = [summary(path.parent) for path in (tmp_path / "sweep").glob("*/summary.json")]
+    assert sorted(each["config"]["learner"]["genes"] for each in found) == [100, 300]
+    assert all(each["command"].endswith(" ".join(sweep[-1:] + LAUNCHERS[launcher])) for each in found)
+
+    (taken / "metrics.csv").unlink()
+    again = train(*sweep, "resume=auto", *LAUNCHERS[launcher])
+    assert again.returncode == 0, again.stderr
+    if launcher != "submitit":
+        assert again.stdout.count("is finished already") == 2
+    assert (taken / "summary.json").exists()
+
+
+def test_jobs_side_by_side_find_the_same_as_one_after_the_other(tmp_path: Path, train: Command) -> None:
+    for launcher in ("basic", "parallel"):
+        done = train("-m", *JOBS, "seed=0,1", f"hydra.sweep.dir={launcher}", f"hydra/launcher={launcher}")
+        assert done.returncode == 0, done.stderr
+    for seed in (0, 1):
+        job = sweep_folder([*JOBS, f"seed={seed}"])
+        one, other = (summary(tmp_path / launcher / job)["state_sha256"] for launcher in ("basic", "parallel"))
+        assert one == other
+
+
+def test_a_sweep_has_a_folder_of_its_own(tmp_path: Path, train: Command) -> None:
+    assert train("-m", *JOBS, "learner.genes=100", "learner.population=2,3").returncode == 0
+    (sweep,) = (tmp_path / "outputs" / "multirun" / "nne_mnist10").iterdir()
+    jobs = sweep.glob("*/summary.json")
+    assert sorted(summary(job.parent)["config"]["learner"]["population"] for job in jobs) == [2, 3]
+
+
+def test_a_lifetime_side_by_side_evolves_first(tmp_path: Path, train: Command) -> None:
+    tiny = ["data=embedded", "data.per_class=20", "network.hidden=40", "network.beta=0.02", "trainer.max_steps=2"]
+    genes = "'learner.genes=300','learner.population=70','learner.batch=40','learner.test_individuals=5'"
+    first = f"learner.evolve=['experiment=nne_mnist10',{genes},'trainer.max_steps=2']"
+    sweep = ["-m", "experiment=nne_signsgd_mnist10", *tiny, first, "learner.individuals=2", "seed=0,1"]
+    done = train(*sweep, "hydra/launcher=parallel")
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.rglob("evolved/summary.json"))) == 2
