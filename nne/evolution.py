@@ -121,8 +121,8 @@ class Evolution:
         }
 
     def tiles(self, individuals: range) -> Iterator[Tensor]:
-        """Some individuals at their free genes, in order."""
-        for start in range(individuals.start, individuals.stop, self.tile):
+        """Some individuals at their free genes, in order; of none, one tile of no individuals."""
+        for start in range(individuals.start, individuals.stop, self.tile) or (individuals.start,):
             yield self.ask_free(range(start, min(start + self.tile, individuals.stop)))
 
     def freeze(self, margin: float) -> None:

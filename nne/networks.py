@@ -37,7 +37,7 @@ def with_backend(config: Config, compute: Compute) -> Compute:
     if wanted == "triton":
         why = why or fused.load(on)
     elif on.type != "cpu" or config.dtype == "bfloat16":
-        why = why or "it computes on the CPU, in float32"
+        why = why or "it computes in float32 on the CPU"
     else:
         why = why or kernel.load()
     if why is None:

@@ -34,10 +34,11 @@ def train(composed: DictConfig) -> None:
     overrides = list(settings.overrides.task)
     in_sweep = settings.mode is RunMode.MULTIRUN
     side_by_side = in_sweep and settings.runtime.choices["hydra/launcher"] != "basic"
+    number = f"job {settings.job.num + 1}: " if in_sweep else ""
     if FIRST:
-        log_to_console(f"job {settings.job.num + 1}: " if side_by_side else "")
+        log_to_console(number if side_by_side else "")
     if in_sweep:
-        log.info("job %d: %s", settings.job.num + 1, " ".join(overrides))
+        log.info("%s%s", "" if side_by_side else number, " ".join(overrides))
     folder = Path(settings.runtime.output_dir) if in_sweep else None
     try:
         asked = Job(settings.runtime.choices["experiment"], typed(composed), overrides, folder)

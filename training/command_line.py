@@ -60,7 +60,7 @@ def quoted(arguments: list[str]) -> list[str]:
 
 def sweep_folder(overrides: list[str]) -> str:
     """The folder of a sweep's job, named by what it overrides, whatever the order, so that it can be found again."""
-    name = ",".join(sorted(o for o in overrides if not o.startswith("experiment="))) or "defaults"
+    name = ",".join(sorted(o for o in overrides if not o.startswith(("experiment=", "resume=")))) or "defaults"
     name = name.replace("/", "_")
     return name if len(name) <= 120 else f"{name[:100]},{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
@@ -135,16 +135,17 @@ def _nearest(name: str, choices: list[str]) -> str:
 
 
 def _job(overrides: list[str], in_sweep: bool) -> Job:
+    own = [override for override in overrides if not override.startswith("hydra")]
     try:
         composed = compose("train", overrides, return_hydra_config=True)
         experiment = composed.hydra.runtime.choices.experiment
-        folder = Path(composed.hydra.sweep.dir, sweep_folder(overrides)) if in_sweep else None
+        folder = Path(composed.hydra.sweep.dir, sweep_folder(own)) if in_sweep else None
         OmegaConf.set_struct(composed, False)
         del composed["hydra"]
         for part in CHOICE:
             kept = f"{part}=none" in overrides and composed[part] is not None
             require(not kept, f"{part}=none: experiment={experiment} sets keys of {part}, so it cannot go without")
-        return Job(experiment, typed(composed), overrides, folder)
+        return Job(experiment, typed(composed), own, folder)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_cause(error)) from error
     except AssertionError as error:  # OmegaConf's, at a key of a part that is null
