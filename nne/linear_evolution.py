@@ -20,7 +20,7 @@ from training.learner import Metrics, State
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TILE = 16  # genotypes at a time
+TILE = 64  # genotypes at a time
 ROUNDING = 1e-12  # of the loss, within which a fall as large as guaranteed counts as one
 
 
