@@ -73,7 +73,8 @@ def addable(rows: Tensor) -> Tensor:
     without rounding: in whatever order, and by however many workers, sums have the same bits."""
     rows = rows.double()
     _, exponent = torch.frexp(rows.abs().sum(dim=1, keepdim=True))
-    return torch.ldexp(torch.ldexp(rows, 52 - exponent).round(), exponent - 52)
+    unit = ((exponent.long() - 52 + 1023).clamp(1, 2046) << 52).view(torch.float64)  # 2^(exponent - 52), by its bits
+    return (rows / unit).round() * unit
 
 
 def carried(genotypes: Iterable[Tensor], rows: Tensor, backend: str = "torch") -> Tensor:
