@@ -119,10 +119,11 @@ class Networks(ABC):
             genotypes: gives ``x: [len(tile), n]`` bool for a range of individuals.
             individuals: which.
             images: ``[B, inputs]``.
-            find: what is to be found of a tile of genotypes, gathered images, and which images these are; logits.
+            find: what to compute from a tile of genotypes, gathered images, and which images these are; by default
+                their logits ``[N, C, B]`` float32.
 
         Yields:
-            A range of individuals, a slice of images, and what was found: logits ``[N, C, B]`` float32.
+            A range of individuals, a slice of images, and what was computed.
         """
         for start in range(0, len(images), self.tiling.gathered):
             part = slice(start, min(start + self.tiling.gathered, len(images)))
