@@ -103,6 +103,12 @@ class Dopamine:
         firing = float(self.synapses.census.firing.mean())
         return {"test_accuracy": self.evaluate(images, labels)["test/accuracy"], "firing": firing}
 
+    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Of the network."""
+        classes = self.targets.shape[1]
+        predicted = self.synapses.logits(images, self.config.average).argmax(dim=1)
+        return torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
+
     def reason_to_stop(self) -> str | None:
         """Nothing moved in a whole epoch, so nothing will."""
         settled = self.epoch > 0 and not self.dopamine.any()
@@ -119,10 +125,7 @@ class Dopamine:
         from dnn import figures
         from training.figures import confusion
 
-        classes = self.targets.shape[1]
-        predicted = self.synapses.logits(images, self.config.average).argmax(dim=1)
-        counts = torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
-        yield "confusion", confusion(counts, f"After {self.epoch} epochs")
+        yield "confusion", confusion(self.confusion(images, labels), f"After {self.epoch} epochs")
         yield "overlap", figures.overlap(self.synapses.census)
 
     def state_dict(self) -> State:

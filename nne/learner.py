@@ -171,6 +171,10 @@ class NetworkEvolution:
             "vote": found.vote,
         }
 
+    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Averaged over individuals."""
+        return self.performance(images, labels, max(2, self.config.test_individuals // 5)).confusion
+
     def reason_to_stop(self) -> str | None:
         """Fixation: when selection has nothing left to choose from."""
         enough = self.config.stop_at_fixed
@@ -186,9 +190,9 @@ class NetworkEvolution:
         from nne import figures
         from training.figures import confusion
 
-        found = self.performance(images, labels, max(2, self.config.test_individuals // 5))
         yield "convergence", figures.convergence({**self.history, self.generation: self.evolution.p})
-        yield "confusion", confusion(found.confusion, f"Individuals after {self.generation} generations")
+        counts = self.confusion(images, labels)
+        yield "confusion", confusion(counts, f"Individuals after {self.generation} generations")
         if isinstance(self.tested, SparseNetworks):
             topology, W = self.tested.topology, self.tested.whole
             yield "receptive_fields", figures.receptive_fields(topology, W, self.evolution.p, self.generation)

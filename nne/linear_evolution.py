@@ -88,6 +88,10 @@ class LinearEvolution:
         fitness = torch.cat([-self.target.losses(x) for x in genotypes()])
         return allele_means(fitness, lambda rows: carried(genotypes(), rows))
 
+    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
+        """There are no classes."""
+        return torch.zeros(0, 0)
+
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """The cosine of the angle between ``W p`` and ``a``."""
         return {"cosine": self.target.cosine(self.w)}

@@ -58,6 +58,23 @@ def quoted(arguments: list[str]) -> list[str]:
     return [bare.sub(r"\1='\2'", argument) if bare.fullmatch(argument) else argument for argument in arguments]
 
 
+def options(arguments: list[str], known: dict[str, str | None]) -> dict[str, str]:
+    """The ``key=value`` arguments of a script, over its defaults; a key whose default is None must be given.
+
+    Raises:
+        UserError: with one line that names the culprit.
+    """
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    for argument in arguments:
+        require("=" in argument, f"{argument}: give key=value; the keys are {', '.join(known)}")
+    for name in given:
+        require(name in known, f"there is no key {name}{_nearest(name, list(known))}")
+    found = {**known, **given}
+    missing = [name for name, value in found.items() if value is None]
+    require(not missing, f"{' and '.join(missing)} must be given, as in {' '.join(f'{name}=...' for name in missing)}")
+    return {name: str(value) for name, value in found.items()}
+
+
 def sweep_folder(overrides: list[str]) -> str:
     """The folder of a sweep's job, named by what it overrides, whatever the order, so that it can be found again."""
     name = ",".join(sorted(o for o in overrides if not o.startswith(("experiment=", "resume=")))) or "defaults"

@@ -145,6 +145,15 @@ class GradientDescent:
         of_each = {"networks": found.tolist()} if len(found) > 1 else {}
         return {"test_accuracy": float(found.mean()), **of_each}
 
+    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Averaged over the networks."""
+        pairs = []
+        for which, logits in self.logits(images):
+            networks, _, classes = logits.shape
+            pairs.append((labels[which] * classes + logits.argmax(dim=2)).flatten())
+        counts = torch.bincount(torch.cat(pairs), minlength=classes**2).view(classes, classes)
+        return counts / networks
+
     def reason_to_stop(self) -> str | None:
         """Only the trainer's limits end it."""
         return None
@@ -157,12 +166,7 @@ class GradientDescent:
         """The confusion matrix, averaged over the networks."""
         from training import figures
 
-        pairs = []
-        for which, logits in self.logits(images):
-            classes = logits.shape[2]
-            pairs.append((labels[which] * classes + logits.argmax(dim=2)).flatten())
-        counts = torch.bincount(torch.cat(pairs), minlength=classes**2).view(classes, classes)
-        yield "confusion", figures.confusion(counts, f"After {self.steps} {self.step_name}s")
+        yield "confusion", figures.confusion(self.confusion(images, labels), f"After {self.steps} {self.step_name}s")
 
     def state_dict(self) -> State:
         """Weights, and what the optimiser remembers of each."""

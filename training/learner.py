@@ -43,6 +43,9 @@ class Learner(Protocol):
     def histograms(self) -> dict[str, Tensor]:
         """What a dashboard may show as distributions."""
 
+    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
+        """How often an image of the row's class is called the column's: ``[C, C]``."""
+
     def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
         """Named pictures of the state."""
 

@@ -84,6 +84,26 @@ def run(
         records.close()
 
 
+def restored(
+    folder: Path, learners: Mapping[str, Any], build: Callable[[Config, Dataset, Compute], Learner]
+) -> tuple[Learner, Dataset, checkpoint.Facts]:
+    """The learner of a run, as its newest checkpoint left it, its data, and the facts of the checkpoint.
+
+    Raises:
+        UserError: there is no such run, or its data cannot be found here.
+    """
+    require(folder.is_dir(), f"run={folder}: there is no such folder")
+    state, facts = checkpoint.load_latest(folder / "checkpoints")
+    config = from_dict(facts.config, learners)
+    compute = device.choose(config.device, config.precision)
+    dataset = data.load(config.data, config.seed).to(compute.device)
+    same = facts.dataset == dataset.name
+    require(same, f"run={folder}: the run is on {facts.dataset}; here is only {dataset.name}, {dataset.note}")
+    learner = build(config, dataset, compute)
+    learner.load_state_dict(state)
+    return learner, dataset, facts
+
+
 def _saved(job: Job, sweep_folder: Path | None) -> Saved | None:
     """The run that ``resume`` means, if there is one."""
     wanted = job.config.resume

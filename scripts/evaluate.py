@@ -1,0 +1,79 @@
+"""What a run has learnt, class by class: `python scripts/evaluate.py run=PATH [split=test|train]`.
+
+Prints accuracies and a table of classes, and draws the confusion matrix into the run's folder.
+"""
+
+import sys
+from pathlib import Path
+
+from rich.table import Table
+from torch import Tensor
+
+from learners import LEARNERS, build
+from training import figures
+from training.command_line import options
+from training.data import Dataset
+from training.errors import UserError, one_of, require
+from training.progress import console
+from training.session import restored
+
+KEYS = {"run": None, "split": "test"}
+
+
+def evaluate(folder: Path, split: str) -> None:
+    """Print and draw.
+
+    Raises:
+        UserError: there is no such run or split, or it has no classes.
+    """
+    one_of("split", split, ["test", "train"])
+    learner, data, facts = restored(folder, LEARNERS, build)
+    require(bool(data.classes), f"run={folder}: {facts.experiment} has no classes to tell apart")
+    images, labels = images_of(data, split)
+    done = f"{learner.step_name} {facts.step}"
+    which = f"{facts.experiment}, seed {facts.config['seed']}, {done}"
+    console.print(f"{which}: {len(labels):,} {split} images, {data.name}")
+    for name, value in learner.evaluate(images, labels).items():
+        console.print(f"{name.removeprefix('test/')}: {value:.2%}")
+    counts = learner.confusion(images, labels).double().cpu()
+    console.print(table(counts, data.classes))
+    path = folder / "figures" / f"confusion_{split}.png"
+    path.parent.mkdir(exist_ok=True)
+    figures.confusion(counts, f"{split}, {done}").savefig(path)
+    console.print(f"the confusion matrix is in {path}")
+
+
+def images_of(data: Dataset, split: str) -> tuple[Tensor, Tensor]:
+    """Images and labels."""
+    return (data.test_images, data.test_labels) if split == "test" else (data.train_images, data.train_labels)
+
+
+def table(counts: Tensor, classes: tuple[int, ...]) -> Table:
+    """How well each class is told: ``counts: [C, C]``, rows what it is."""
+    found = Table("class", "images", "called so, %", "of those called so, %", "taken most often for")
+    wrong = counts - counts.diag().diag()
+    for i, name in enumerate(classes):
+        right, most = float(counts[i, i]), int(wrong[i].argmax())
+        called = float(counts[:, i].sum())
+        error = f"{classes[most]} ({100 * float(wrong[i, most] / counts[i].sum()):.1f} %)" if wrong[i].any() else ""
+        shares = f"{100 * right / float(counts[i].sum()):.2f}", f"{100 * right / called:.2f}" if called else ""
+        found.add_row(str(name), f"{float(counts[i].sum()):,.0f}", *shares, error)
+    return found
+
+
+def main() -> int:
+    """Parse the command line; the exit code is 2 for a user's error."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return 0
+    try:
+        chosen = options(sys.argv[1:], KEYS)
+        evaluate(Path(chosen["run"]), chosen["split"])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

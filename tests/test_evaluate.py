@@ -1,0 +1,57 @@
+"""`scripts/evaluate.py` on the runs of every kind of learner."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY, SMALL, Command, environment, summary
+
+RUNS = {
+    "nne_mnist10": [*SMALL, "trainer.max_steps=3", "learner.test_individuals=10"],
+    "sgd_mnist10": ["data=embedded", "data.per_class=20", "network.hidden=40", "trainer.max_steps=3"],
+    "dnn_h1000": ["data=embedded", "data.per_class=20", "features.width=100", "trainer.max_steps=3"],
+}
+
+
+def evaluate(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(REPOSITORY / "scripts" / "evaluate.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("experiment", RUNS)
+def test_what_a_run_has_learnt(experiment: str, train: Command, tmp_path: Path) -> None:
+    assert train(f"experiment={experiment}", *RUNS[experiment], "run_dir=run").returncode == 0
+    done = evaluate("run=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = re.findall(r"│ (\d) +│ 300 +│ ([\d.]+) +│", done.stdout)
+    assert [digit for digit, _ in found] == list("0123456789")
+    mean = sum(float(share) for _, share in found) / 10
+    told = re.search(r"(?:individuals|accuracy): ([\d.]+)%", done.stdout)
+    assert told
+    assert float(told[1]) == pytest.approx(mean, abs=0.01)
+    if experiment != "nne_mnist10":  # whose summary draws more individuals
+        assert float(told[1]) == pytest.approx(100 * summary(tmp_path / "run")["test_accuracy"], abs=0.01)
+    assert (tmp_path / "run" / "figures" / "confusion_test.png").exists()
+    assert "200 train images" in evaluate("run=run", "split=train", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "run must be given, as in run=..."),
+        (["run=nowhere"], "run=nowhere: there is no such folder"),
+        (["run=."], "no checkpoint in checkpoints: is it the folder of a run?"),
+        (["ruin=."], "there is no key ruin; did you mean run?"),
+        (["run"], "run: give key=value; the keys are run, split"),
+        (["run=.", "split=tests"], "split must be one of test, train, got tests"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = evaluate(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
