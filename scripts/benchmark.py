@@ -17,6 +17,7 @@ tuned.
 import argparse
 import json
 import platform
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -37,6 +38,7 @@ from race import peers, tune
 from training import data
 from training.config import Config, DataConfig, FeaturesConfig, NetworkConfig, TrainerConfig
 from training.device import Compute, choose, peak_memory
+from training.errors import UserError
 from training.progress import console, track
 from training.provenance import git_commit, versions
 
@@ -189,8 +191,8 @@ BENCHMARKS = {
 }
 
 
-def main() -> None:
-    """Parse the command line, measure, print, and write JSON if asked."""
+def main() -> int:
+    """Parse the command line, measure, print, and write JSON if asked; the exit code is 2 for a user's error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=list(BENCHMARKS))
     parser.add_argument("--json", type=Path, help="write the same numbers here")
@@ -199,6 +201,16 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument("--data", default="auto", choices=["auto", "mnist", "embedded"])
     arguments = parser.parse_args()
+    try:
+        measured(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def measured(arguments: argparse.Namespace) -> None:
+    """The benchmark that is asked for."""
     benchmark, config = BENCHMARKS[arguments.what]
     compute = choose(arguments.device, replace(config, dtype=arguments.dtype).precision)
     dataset = data.load(DataConfig(source=arguments.data), seed=0).to(compute.device)
@@ -215,4 +227,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

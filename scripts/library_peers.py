@@ -1,7 +1,7 @@
 """Peers that are other libraries' own: evosax and EvoTorch (`pip install -e '.[bench]'`)."""
 
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from training.seeding import key
 
 class OpenES(Peer):
     """``Open_ES`` of evosax: isotropic perturbations in pairs, centred ranks, Adam; a step is one compiled function."""
+
+    package: ClassVar[str | None] = "evosax"
 
     def __init__(self, *arguments: Any) -> None:
         import jax
@@ -55,6 +57,8 @@ class OpenES(Peer):
 
 class PGPE(Peer):
     """``PGPE`` of EvoTorch: a standard deviation for each weight, centred ranks, Adam."""
+
+    package: ClassVar[str | None] = "evotorch"
 
     def __init__(self, *arguments: Any) -> None:
         from evotorch import Problem, algorithms

@@ -7,7 +7,7 @@ kernels; ``library_peers.py`` has the libraries' own. All begin with the same we
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -54,6 +54,9 @@ class Peer(ABC):
     Args:
         batch: images in a step; None: all.
     """
+
+    package: ClassVar[str | None] = None
+    """What must be installed for it."""
 
     def __init__(self, data: Dataset, setting: Setting, batch: int | None, seed: int = 0) -> None:
         self.images, self.labels, self.classes = data.train_images, data.train_labels, len(data.classes)

@@ -9,6 +9,7 @@ peer.
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from statistics import median
 
 from rich.table import Table
@@ -19,6 +20,7 @@ from nne.learner import NetworkEvolution
 from peers import SGD, DenseEvolution, Peer, RankOne, Setting
 from training.data import Dataset
 from training.device import Compute
+from training.errors import require
 from training.progress import console
 
 TUNED: dict[str, tuple[type[Peer], Setting]] = {
@@ -77,6 +79,12 @@ def contestants(data: Dataset, compute: Compute, batch: int | None) -> Iterable[
         yield peer(name, setting, data, batch)
 
 
+def check_installed() -> None:
+    """Before minutes of work."""
+    missing = [kind.package for kind, _ in TUNED.values() if kind.package and not find_spec(kind.package)]
+    require(not missing, f"{' and '.join(map(str, missing))} must be installed: pip install -e '.[bench]'")
+
+
 def networks_per_second(contestant: Contestant, repeats: int) -> float:
     """Median over steps, after one that may compile."""
     contestant.step()
@@ -103,6 +111,7 @@ def accuracies(contestant: Contestant, marks: tuple[float, ...]) -> list[float]:
 
 def peers(data: Dataset, compute: Compute, repeats: int) -> list[dict[str, object]]:
     """Two tables: networks a second, and accuracy after some time."""
+    check_installed()
     rows: dict[str, dict[str, object]] = {}
     for batch in (None, BATCH):
         for each in contestants(data, compute, batch):
@@ -121,6 +130,7 @@ def peers(data: Dataset, compute: Compute, repeats: int) -> list[dict[str, objec
 
 def tune(data: Dataset, compute: Compute, repeats: int) -> list[dict[str, object]]:
     """Every peer's setting: from TUNED, to its best neighbour, for as long as there is a better."""
+    check_installed()
     rows: list[dict[str, object]] = []
     for name, (_, start) in TUNED.items():
         tried: dict[Setting, float] = {}

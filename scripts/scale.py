@@ -36,7 +36,9 @@ def measure(overrides: list[str]) -> None:
             asked = ["experiment=nne_mnist10", f"trainer.max_steps={GENERATIONS}", *overrides, f"run_dir={run}"]
             torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={workers}"]
             one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-            subprocess.run([*torchrun, str(TRAIN), *asked], env=one_thread, check=True, stdout=subprocess.DEVNULL)
+            done = subprocess.run([*torchrun, str(TRAIN), *asked], env=one_thread, stdout=subprocess.DEVNULL)
+            if done.returncode:
+                raise SystemExit(f"error: the run of {workers} failed; its own words are above")
             with (run / "metrics.csv").open() as rows:
                 speeds = [float(row["speed/steps_per_second"]) for row in csv.DictReader(rows)]
             fingerprint = json.loads((run / "summary.json").read_text())["state_sha256"]

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 import benchmark
+import race
+from library_peers import OpenES
 from nne.learner import NetworkEvolution
 from peers import DenseEvolution
 from tests.conftest import altered, needs_compiler
@@ -66,3 +68,20 @@ def test_the_benchmark_of_plasticity_runs_both_paths_and_a_whole_experiment(
     assert (whole["width"], whole["epochs"]) == (300, 3)
     assert whole["seconds"]["total"] >= whole["seconds"]["gram"] + whole["seconds"]["epochs"]
     assert whole["accuracy"] > 0.3
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [("gpu", "backend=triton cannot be had: it is for a GPU"), ("peers", "nowhere must be installed: pip install")],
+)
+def test_what_is_missing_is_said_in_one_line(
+    what: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET")
+    monkeypatch.setattr(OpenES, "package", "nowhere")
+    monkeypatch.setattr(race, "TUNED", {"evosax Open_ES": race.TUNED["evosax Open_ES"]})
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", what, "--data=embedded", "--device=cpu"])
+    assert benchmark.main() == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
