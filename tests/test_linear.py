@@ -144,16 +144,16 @@ def test_the_command_learns_the_target_and_never_violates_theorem_1(train: Comma
 def test_a_finite_population_learns_too_and_resumes_bit_for_bit(train: Command, tmp_path: Path) -> None:
     command = [*SMALL[:-1], "learner.genes=300", "learner.population=2000"]
     for folder in ("whole", "halves"):
-        steps = 300 if folder == "whole" else 40
+        steps = 120 if folder == "whole" else 40
         done = train(*command, f"run_dir={folder}", f"trainer.max_steps={steps}")
         assert done.returncode == 0, done.stderr
-    done = train("resume=halves", "trainer.max_steps=300")
+    done = train("resume=halves", "trainer.max_steps=120")
     assert done.returncode == 0, done.stderr
     whole, halves = (without_times(summary(tmp_path / folder)) for folder in ("whole", "halves"))
     assert halves == whole
     assert whole["cosine"] > 0.5
     rows = (tmp_path / "whole" / "metrics.csv").read_text().splitlines()
-    assert len(rows) == 301
+    assert len(rows) == 121
 
 
 @pytest.mark.parametrize(
