@@ -51,12 +51,10 @@ def in_chunks(topology: Topology, seen: Tensor, chunk: int) -> tuple[Tensor, Ten
         slot of each unit, ``[units + 1]``.
     """
     layer = topology.first
-    edge = seen[layer.source].nonzero()[:, 0]
-    unit = layer.unit[edge]
-    degree = torch.bincount(unit, minlength=layer.units)
+    edge, degree, rank = _seen_edges(layer, seen)
     room = (degree + chunk - 1) // chunk * chunk
     first = torch.cat([room.new_zeros(1), room.cumsum(0)])
-    at = first[unit] + torch.arange(len(unit)) - (degree.cumsum(0) - degree)[unit]
+    at = first[layer.unit[edge]] + rank
     slots = torch.full((int(first[-1]),), ABSENT).index_put((at,), edge)
     source = torch.full((int(first[-1]),), layer.sources).index_put((at,), layer.source[edge])
     return torch.cat([slots, torch.arange(topology.edges, topology.links)]), source, first
@@ -64,12 +62,8 @@ def in_chunks(topology: Topology, seen: Tensor, chunk: int) -> tuple[Tensor, Ten
 
 def _in_blocks(layer: Edges, seen: Tensor, block_units: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """The order of the first hidden layer's units; then the links and the pixels of each block, ``[units, K]``."""
-    edge = seen[layer.source].nonzero()[:, 0]
+    edge, degree, rank = _seen_edges(layer, seen)
     unit, pixel = layer.unit[edge], layer.source[edge]
-    degree = torch.bincount(unit, minlength=layer.units)
-    start = degree.cumsum(0) - degree
-    rank = torch.arange(len(unit)) - start[unit]
-
     order = degree.argsort(stable=True)
     links, blocks = [], []
     for units in torch.split(order, block_units):
@@ -85,3 +79,11 @@ def _in_blocks(layer: Edges, seen: Tensor, block_units: int) -> tuple[Tensor, li
         links.append(link)
         blocks.append(pixels)
     return order, links, blocks
+
+
+def _seen_edges(layer: Edges, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The edges from ``seen`` pixels, how many each unit has, and the place of each among those of its unit."""
+    edge = seen[layer.source].nonzero()[:, 0]
+    unit = layer.unit[edge]
+    degree = torch.bincount(unit, minlength=layer.units)
+    return edge, degree, torch.arange(len(unit)) - (degree.cumsum(0) - degree)[unit]

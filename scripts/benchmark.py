@@ -19,18 +19,16 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
-import torch
 from rich.table import Table
 from torch import Tensor
 
 from dnn.config import DopamineConfig
 from dnn.network import Dopamine
-from gpu_benchmark import gpu
+from gpu_benchmark import gpu, timed
 from nne.config import EvolutionConfig
 from nne.learner import NetworkEvolution
 from peers import DenseEvolution
@@ -38,7 +36,7 @@ from race import peers, tune
 from training import data
 from training.config import Config, DataConfig, FeaturesConfig, NetworkConfig, TrainerConfig
 from training.device import Compute, choose, peak_memory
-from training.errors import UserError
+from training.errors import exit_code
 from training.progress import console, track
 from training.provenance import git_commit, versions
 
@@ -72,17 +70,6 @@ class Row:
     ratio: float
     networks_per_second: float
     peak_gib: float
-
-
-def timed(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds that a call takes, to the end of its work on the device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
 
 
 def measure(config: Config, dataset: data.Dataset, compute: Compute, repeats: int) -> Row:
@@ -201,12 +188,7 @@ def main() -> int:
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument("--data", default="auto", choices=["auto", "mnist", "embedded"])
     arguments = parser.parse_args()
-    try:
-        measured(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: measured(arguments))
 
 
 def measured(arguments: argparse.Namespace) -> None:

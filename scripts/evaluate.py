@@ -13,7 +13,7 @@ from learners import LEARNERS, build
 from training import figures
 from training.command_line import options
 from training.data import Dataset
-from training.errors import UserError, one_of, require
+from training.errors import exit_code, one_of, require
 from training.progress import console
 from training.session import restored
 
@@ -54,10 +54,10 @@ def table(counts: Tensor, classes: tuple[int, ...]) -> Table:
     wrong = counts - counts.diag().diag()
     for i, name in enumerate(classes):
         right, most = float(counts[i, i]), int(wrong[i].argmax())
-        called = float(counts[:, i].sum())
-        error = f"{classes[most]} ({100 * float(wrong[i, most] / counts[i].sum()):.1f} %)" if wrong[i].any() else ""
-        shares = f"{100 * right / float(counts[i].sum()):.2f}", f"{100 * right / called:.2f}" if called else ""
-        found.add_row(str(name), f"{float(counts[i].sum()):,.0f}", *shares, error)
+        images, called = float(counts[i].sum()), float(counts[:, i].sum())
+        error = f"{classes[most]} ({100 * float(wrong[i, most]) / images:.1f} %)" if wrong[i].any() else ""
+        shares = f"{100 * right / images:.2f}", f"{100 * right / called:.2f}" if called else ""
+        found.add_row(str(name), f"{images:,.0f}", *shares, error)
     return found
 
 
@@ -66,13 +66,12 @@ def main() -> int:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return 0
-    try:
+
+    def work() -> None:
         chosen = options(sys.argv[1:], KEYS)
         evaluate(Path(chosen["run"]), chosen["split"])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -25,16 +25,20 @@ DENSE = 64  # networks that the dense path is timed on
 SIDE = 8192  # of the matrices whose product is the limit
 
 
+def timed(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds that a call takes, to the end of its work on the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return perf_counter() - start
+
+
 def seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Median time of a call, to the end of its work on the device, after two calls that may compile."""
-    times = []
-    for _ in range(repeats + 2):
-        start = perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(perf_counter() - start)
-    return median(times[2:])
+    """Median time of a call, after two calls that may compile."""
+    return median([timed(run, device) for _ in range(repeats + 2)][2:])
 
 
 def dense_layers(images: Tensor, units: int, classes: int, networks: int, dtype: torch.dtype) -> Callable[[], Tensor]:

@@ -18,7 +18,7 @@ import tables
 from learners import CONFIGS, LEARNERS
 from training.command_line import check, register
 from training.config import to_dict
-from training.errors import UserError
+from training.errors import UserError, exit_code
 from training.results import Row, find_runs, markdown, write_csv
 from training.run_folder import SUMMARY
 
@@ -82,12 +82,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("outputs/report"), help="where to write")
     parser.add_argument("--readme", nargs="+", type=Path, default=[], help="Markdown files to put the tables into")
     arguments = parser.parse_args()
-    try:
-        report(arguments.folders, arguments.out, arguments.readme)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: report(arguments.folders, arguments.out, arguments.readme))
 
 
 if __name__ == "__main__":

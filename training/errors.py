@@ -1,11 +1,24 @@
 """Errors that are the user's to mend: reported as one line, without a traceback, with exit code 2."""
 
+import sys
+from collections.abc import Callable
+
 
 class UserError(Exception):
     """What is wrong, where, and what would be right, in one line."""
 
     def __init__(self, message: object) -> None:
         super().__init__(" ".join(str(message).split()))
+
+
+def exit_code(work: Callable[[], object]) -> int:
+    """Do a script's work: 0, or the line of a user's error and 2."""
+    try:
+        work()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def require(condition: bool, message: str) -> None:
