@@ -9,8 +9,9 @@ Shapes: ``images: [B, inputs]``, ``h: [B, width]``.
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from training import plain
 from training.config import FeaturesConfig
 from training.device import free_memory
 from training.errors import UserError
@@ -95,6 +96,18 @@ class RandomFeatures:
             return (h * fires).to(self.dtype)
         units = fires.nonzero()[:, 1].view(len(h), self.cap)
         return Firing(units.int(), h.gather(1, units).to(self.dtype))
+
+    def parts(self) -> Iterator[tuple[slice, Tensor]]:
+        """The weights of as many hidden units as fire by themselves: block after block; under a cap, all of them."""
+        return iter([(slice(0, self.width), self.weights)]) if self.cap else self.blocks()
+
+    def layers(self) -> list[nn.Module]:
+        """As plain modules; what is done to pixels first, an affine map, goes into weights and biases."""
+        self.must_fit(8 * self.inputs)
+        black, white = self.standardise(torch.tensor([0.0, 1.0], device=self.device))
+        rows = self.weights.T
+        bias = black * rows.sum(dim=1) if black else None
+        return plain.hidden(rows * (white - black), self.cap, bias)
 
     def must_fit(self, a_unit: int) -> None:
         """Raise ``UserError`` unless ``a_unit`` bytes for each hidden unit fit in the memory that is free."""

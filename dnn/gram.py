@@ -13,7 +13,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -90,14 +90,9 @@ def _finite(config: FeaturesConfig, seed: int, own: DopamineConfig, data: Datase
         features.must_fit(4 * features.inputs + 4 * len(data.train_labels) * WHOLE_COPIES)
     start = features.output_weights(len(data.classes), own.initial)
     sums = _Sums(data, features.width, own.presynaptic == "binary")
-    blocks = _whole(features) if config.cap else features.blocks()
-    for units, weights in track(blocks, "hidden units", 1 if config.cap else features.count):
+    for units, weights in track(features.parts(), "hidden units", 1 if config.cap else features.count):
         sums.add(units, features.firing(weights), start[units])
     return sums.gram()
-
-
-def _whole(features: RandomFeatures) -> Iterator[tuple[slice, Tensor]]:
-    yield slice(0, features.width), features.weights
 
 
 class _Sums:

@@ -4,19 +4,20 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from dnn.config import DopamineConfig
 from dnn.features import RandomFeatures
 from dnn.gram import gram
 from dnn.plasticity import RULES, Outcome
-from dnn.synapses import Dual, Primal, Synapses
+from dnn.synapses import Dual, Primal, Synapses, written_out
 from training.config import Config
 from training.data import Dataset
 from training.device import Compute
 from training.errors import require
 from training.learner import Metrics, State
+from training.plain import linear
 from training.seeding import generator
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Dopamine:
         assert isinstance(own, DopamineConfig)
         assert features is not None
         self.config, self.seed, self.limit = own, config.seed, config.trainer.max_steps
+        self.features, self.features_seed, self.images = features, config.features_seed, data.train_images
         self.rule = RULES[own.rule]
         self.compute = compute
         self.device = torch.device("cpu") if own.path == "dual" else compute.device
@@ -95,8 +97,12 @@ class Dopamine:
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """Test accuracy, of the averaged weights if they are what is asked for."""
-        predicted = self.synapses.logits(images, self.config.average).argmax(dim=1)
-        return {"test/accuracy": float((predicted == labels).double().mean())}
+        return {"test/accuracy": float((self.answers(images) == labels).double().mean())}
+
+    def answers(self, images: Tensor) -> Tensor:
+        """``[B]``: which class each of the training images, or of the test images, is taken for."""
+        learnt = images is self.images
+        return self.synapses.logits(None if learnt else images, self.config.average).argmax(dim=1).to(images.device)
 
     def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
         """Test accuracy, and how much of the hidden layer fires."""
@@ -106,8 +112,18 @@ class Dopamine:
     def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
         """Of the network."""
         classes = self.targets.shape[1]
-        predicted = self.synapses.logits(images, self.config.average).argmax(dim=1)
-        return torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
+        return torch.bincount(labels * classes + self.answers(images), minlength=classes**2).view(classes, classes)
+
+    def as_module(self) -> nn.Module:
+        """With weights written out, as if they had always been kept."""
+        own, infinite = self.config, self.features.width == float("inf")
+        require(not infinite, "features.width=inf: infinitely many hidden units cannot be written out")
+        layer = RandomFeatures(self.features, self.features_seed, self.images, torch.float32)
+        w = self.synapses.learnt(own.average)
+        if own.path == "dual":
+            start = layer.output_weights(self.targets.shape[1], own.initial)
+            w = written_out(w, start, layer, self.images, own.presynaptic == "binary")
+        return nn.Sequential(*layer.layers(), linear(w.T))
 
     def reason_to_stop(self) -> str | None:
         """Nothing moved in a whole epoch, so nothing will."""

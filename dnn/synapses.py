@@ -36,8 +36,11 @@ class Synapses(Protocol):
     def keep(self) -> None:
         """Count the weights as they are now into their average."""
 
-    def logits(self, images: Tensor, average: bool) -> Tensor:
-        """``[T, C]`` of test images, by the weights or by their average (if any were kept)."""
+    def logits(self, images: Tensor | None, average: bool) -> Tensor:
+        """``[T, C]`` of test images, or of the training images, by the weights or their average (if any were kept)."""
+
+    def learnt(self, average: bool) -> Tensor:
+        """What is kept, or its average if any were counted: ``w: [h, C]`` or ``a: [S, C]``."""
 
     def norms(self) -> Tensor:
         """``[C]``: the length of each output neuron's weights."""
@@ -89,10 +92,14 @@ class Dual:
         self.sum += self.a
         self.kept += 1
 
-    def logits(self, images: Tensor, average: bool) -> Tensor:
+    def logits(self, images: Tensor | None, average: bool) -> Tensor:
+        if images is None:
+            return self.base + self.K @ self.learnt(average)
         assert len(images) == len(self.K_test), "a Gram matrix knows only the test images that it was made of"
-        a = self.sum / self.kept if average and self.kept else self.a
-        return (self.base_test + self.K_test @ a).to(images.device)
+        return (self.base_test + self.K_test @ self.learnt(average)).to(images.device)
+
+    def learnt(self, average: bool) -> Tensor:
+        return self.sum / self.kept if average and self.kept else self.a
 
     def norms(self) -> Tensor:
         moved = 2 * (self.a * self.psi_base).sum(dim=0) + (self.a * (self.psi @ self.a)).sum(dim=0)
@@ -134,9 +141,14 @@ class Primal:
         self.sum += self.w
         self.kept += 1
 
-    def logits(self, images: Tensor, average: bool) -> Tensor:
-        w = self.sum / self.kept if average and self.kept else self.w
+    def logits(self, images: Tensor | None, average: bool) -> Tensor:
+        w = self.learnt(average)
+        if images is None:
+            return project(self.seen, w)
         return torch.cat([project(self.see(block), w) for block in torch.split(images, TEST_ROWS)])
+
+    def learnt(self, average: bool) -> Tensor:
+        return self.sum / self.kept if average and self.kept else self.w
 
     def norms(self) -> Tensor:
         return self.w.square().sum(dim=0).sqrt()
@@ -147,3 +159,12 @@ class Primal:
     def load_state_dict(self, state: State) -> None:
         self.w, self.sum = (state[name].to(self.w.device, copy=True) for name in ("w", "sum"))
         self.kept = int(state["kept"])
+
+
+def written_out(a: Tensor, start: Tensor, features: RandomFeatures, images: Tensor, binary: bool) -> Tensor:
+    """The weights that the dual's ``a: [S, C]`` stand for: ``w: [h, C]``, from the ``start`` they had, ``[h, C]``."""
+    w = start.clone()
+    for units, weights in features.parts():
+        h = dense(features.firing(weights)(images), weights.shape[1])
+        w[units] += (h > 0 if binary else h).to(a.dtype).T @ a.to(images.device)
+    return w

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nne.config import EvolutionConfig
 from nne.evolution import Evolution
@@ -174,6 +174,10 @@ class NetworkEvolution:
     def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
         """Averaged over individuals."""
         return self.performance(images, labels, max(2, self.config.test_individuals // 5)).confusion
+
+    def as_module(self) -> nn.Module:
+        """Of the commonest genotype."""
+        return self.tested.as_module((self.evolution.p > 0.5).to(self.evolution.p.dtype))
 
     def reason_to_stop(self) -> str | None:
         """Fixation: when selection has nothing left to choose from."""

@@ -4,11 +4,12 @@ Genes give every weight to begin with; the hidden layer stays as it was inherite
 SignSGD (Eq. (5)). Several individuals learn at once, each by itself.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nne.config import LifetimeConfig
 from nne.evolved import Evolved, evolved
@@ -22,6 +23,7 @@ from training.gradient import GradientDescent
 from training.learner import Metrics
 from training.network import fire, sparse_topology
 from training.output_layer import OutputLayer
+from training.plain import hidden
 from training.seeding import generator
 
 
@@ -86,19 +88,31 @@ def newborn(own: LifetimeConfig, config: Config, data: Dataset) -> OutputLayer:
     )
     W = sparse_weight_matrix(graph.links, genes.genes, network.beta, seed, genes.expression)
     x = draw(source.p, config.seed, source.generation, range(own.individuals), stream="lifetime")
-    *hidden, outputs = (matrix.to(device) for matrix in graph.matrices(W.weights(x).float().T))
-
-    def see(images: Tensor) -> Tensor:
-        h = images
-        for matrix in hidden:
-            h = fire(h @ matrix.transpose(1, 2), network.cap, dim=2)
-        return h
-
-    layer = OutputLayer(see, outputs.contiguous())
+    *below, outputs = (matrix.to(device) for matrix in graph.matrices(W.weights(x).float().T))
+    layer = OutputLayer(Inherited(below, network.cap), outputs.contiguous())
     with torch.no_grad():
         spread = layer(layer.see(data.train_images)).std(dim=2).mean(dim=1)
         layer.w.div_(spread.clamp(min=1e-6)[:, None, None])
     return layer
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """The hidden layers of ``M`` individuals: a matrix ``[M, units, sources]`` for each, and the cap."""
+
+    matrices: list[Tensor]
+    cap: int | None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """``[M, B, units]`` of images ``[B, inputs]``."""
+        h = images
+        for matrix in self.matrices:
+            h = fire(h @ matrix.transpose(1, 2), self.cap, dim=2)
+        return h
+
+    def layers(self) -> list[nn.Module]:
+        """Of the first individual."""
+        return [part for matrix in self.matrices for part in hidden(matrix[0], self.cap)]
 
 
 def fitting(own: LifetimeConfig, config: Config, data: Dataset) -> Evolved:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nne.config import LinearConfig
 from nne.fitness import AlleleMeans, allele_means, carried
@@ -14,7 +14,7 @@ from nne.selection import weak_selection
 from training.config import Config
 from training.data import Dataset
 from training.device import Compute, free_memory
-from training.errors import require
+from training.errors import UserError, require
 from training.learner import Metrics, State
 
 if TYPE_CHECKING:
@@ -91,6 +91,10 @@ class LinearEvolution:
     def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
         """There are no classes."""
         return torch.zeros(0, 0)
+
+    def as_module(self) -> nn.Module:
+        """There is none."""
+        raise UserError("evolution towards a linear target has no network")
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """The cosine of the angle between ``W p`` and ``a``."""

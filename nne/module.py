@@ -5,6 +5,7 @@ y = population.apply(population.parameters(x), inputs)      # x: [N, 500], input
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +86,12 @@ class ModulePopulation(Networks):
         """By the same ``torch.func``."""
         parameters = self.parameters(x)
         return lambda images: self.apply(parameters, images).float().transpose(1, 2)
+
+    def as_module(self, x: Tensor) -> nn.Module:
+        """A copy, in float32, with these parameters."""
+        module = deepcopy(self.module).float().cpu()
+        module.load_state_dict({name: value[0] for name, value in self.parameters(x[None]).items()}, strict=False)
+        return module
 
     def gather(self, images: Tensor) -> Sequence[Tensor]:
         """Chunks of images."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nne.expression import WeightMatrix
 from nne.fitness import reward
@@ -26,6 +26,7 @@ from nne.layout import ABSENT, by_hidden_unit
 from training.device import total_memory
 from training.errors import require
 from training.network import Topology, fire
+from training.plain import layered
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,10 @@ class Networks(ABC):
         They take images ``[B, inputs]`` to logits ``[k, C, B]`` float32.
         """
 
+    @abstractmethod
+    def as_module(self, x: Tensor) -> nn.Module:
+        """The network of one genotype ``x: [n]``, or of allele frequencies, as plain PyTorch."""
+
     def fold(self, p: Tensor, free: Tensor) -> None:
         """From now on, genotypes are of the ``free`` genes alone (indices); the others stay as they are in ``p``."""
         self.use(self.rows.folded(p.cpu(), free.cpu()))
@@ -159,6 +164,11 @@ class SparseNetworks(Networks):
             return outputs @ h
 
         return logits
+
+    def as_module(self, x: Tensor) -> nn.Module:
+        """Full matrices, layer by layer."""
+        weights = self.whole.weights(x[None].cpu()).T.float()
+        return layered((matrix[0] for matrix in self.topology.matrices(weights)), self.cap)
 
 
 class Population(SparseNetworks):

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from learners import LEARNERS, build
 from training import figures
-from training.command_line import options
+from training.command_line import options, script
 from training.data import Dataset
-from training.errors import exit_code, one_of, require
+from training.errors import one_of, require
 from training.progress import console
 from training.session import restored
 
@@ -63,15 +63,12 @@ def table(counts: Tensor, classes: tuple[int, ...]) -> Table:
 
 def main() -> int:
     """Parse the command line; the exit code is 2 for a user's error."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
-        return 0
 
-    def work() -> None:
-        chosen = options(sys.argv[1:], KEYS)
+    def work(arguments: list[str]) -> None:
+        chosen = options(arguments, KEYS)
         evaluate(Path(chosen["run"]), chosen["split"])
 
-    return exit_code(work)
+    return script(__doc__ or "", work)
 
 
 if __name__ == "__main__":

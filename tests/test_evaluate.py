@@ -35,7 +35,10 @@ def test_what_a_run_has_learnt(experiment: str, train: Command, tmp_path: Path) 
     if experiment != "nne_mnist10":  # whose summary draws more individuals
         assert float(told[1]) == pytest.approx(100 * summary(tmp_path / "run")["test_accuracy"], abs=0.01)
     assert (tmp_path / "run" / "figures" / "confusion_test.png").exists()
-    assert "200 train images" in evaluate("run=run", "split=train", cwd=tmp_path).stdout
+    trained = evaluate("run=run", "split=train", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert "200 train images" in trained.stdout
+    assert len(re.findall(r"│ \d +│ 20 +│", trained.stdout)) == 10
 
 
 @pytest.mark.parametrize(

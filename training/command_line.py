@@ -8,7 +8,9 @@ under ``configs/`` is checked as it is read. Imports nothing heavy.
 import hashlib
 import os
 import re
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -27,7 +29,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from training.config import CHOICE, GROUPS, Config, documented_keys, typed
-from training.errors import UserError, require
+from training.errors import UserError, exit_code, require
 
 PATHS = ("resume", "run_dir", "data.root", "learner.evolved")
 
@@ -73,6 +75,14 @@ def options(arguments: list[str], known: dict[str, str | None]) -> dict[str, str
     missing = [name for name, value in found.items() if value is None]
     require(not missing, f"{' and '.join(missing)} must be given, as in {' '.join(f'{name}=...' for name in missing)}")
     return {name: str(value) for name, value in found.items()}
+
+
+def script(page: str, work: Callable[[list[str]], object]) -> int:
+    """Do a script's work with its arguments, or print its page of help; the exit code is 2 for a user's error."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(page)
+        return 0
+    return exit_code(lambda: work(sys.argv[1:]))
 
 
 def sweep_folder(overrides: list[str]) -> str:

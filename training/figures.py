@@ -50,6 +50,21 @@ def confusion(counts: Tensor, title: str) -> Figure:
     return figure
 
 
+def sheet(images: Tensor, titles: list[str]) -> Figure:
+    """Small pictures ``[count, height, width]`` in [0, 1], six a row, each under its title."""
+    columns = min(len(images), 6)
+    rows = -(-len(images) // columns)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(1.2 * columns, 1.4 * rows), dpi=DPI, layout="constrained")
+        places = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in places:
+        axes.set_axis_off()
+    for axes, image, title in zip(places, images.cpu(), titles, strict=False):
+        axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
+        axes.set_title(title, fontsize=8)
+    return figure
+
+
 def grid(axes: Axes, shares: Tensor, colours: str, least: float = 0.0) -> None:
     """A square of shares as colours, with their percentages written in where they are ``least`` or more."""
     axes.imshow(shares.numpy(), cmap=colours, vmin=0, vmax=1)

@@ -37,6 +37,8 @@ class Network(Protocol):
 
     def load_state_dict(self, state: State) -> Any: ...
 
+    def as_module(self) -> nn.Module: ...
+
 
 class GradientDescent:
     """Minimises the cross-entropy of ``M`` networks at once, each by itself; a step is an epoch."""
@@ -153,6 +155,10 @@ class GradientDescent:
             pairs.append((labels[which] * classes + logits.argmax(dim=2)).flatten())
         counts = torch.bincount(torch.cat(pairs), minlength=classes**2).view(classes, classes)
         return counts / networks
+
+    def as_module(self) -> nn.Module:
+        """The network; of several, the first."""
+        return self.network.as_module()
 
     def reason_to_stop(self) -> str | None:
         """Only the trainer's limits end it."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.device import Compute
 
@@ -45,6 +45,12 @@ class Learner(Protocol):
 
     def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
         """How often an image of the row's class is called the column's: ``[C, C]``."""
+
+    def as_module(self) -> nn.Module:
+        """The network as it is now, from images ``[B, 784]`` to logits ``[B, C]``; of several, one.
+
+        Raises ``UserError`` where there is none.
+        """
 
     def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
         """Named pictures of the state."""

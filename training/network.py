@@ -3,6 +3,7 @@
 ``SparseNetwork`` is the same graph with weights that gradients can train, for the baseline of Table 1.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from training.config import NetworkConfig
 from training.errors import UserError
+from training.plain import layered
 from training.seeding import generator
 
 
@@ -121,6 +123,10 @@ class ModuleNetwork(nn.Module):
         """Nothing is fixed here: the images themselves."""
         return images
 
+    def as_module(self) -> nn.Module:
+        """A copy."""
+        return deepcopy(self.module).cpu()
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``[1, B, C]`` of images ``[B, inputs]``."""
         logits: Tensor = self.module(images)
@@ -142,7 +148,12 @@ class SparseLinear(nn.Module):
 
     def forward(self, seen: Tensor) -> Tensor:
         """``[B, units]`` of ``[B, sources]``."""
-        return seen @ (self.weight * self.present).T
+        return seen @ self.matrix.T
+
+    @property
+    def matrix(self) -> Tensor:
+        """``[units, sources]``, zero where there is no edge."""
+        return self.weight * self.present
 
 
 class SparseNetwork(nn.Module):
@@ -161,6 +172,10 @@ class SparseNetwork(nn.Module):
     def see(self, images: Tensor) -> Tensor:
         """Nothing is fixed here: the images themselves."""
         return images
+
+    def as_module(self) -> nn.Module:
+        """With full matrices."""
+        return layered([*(layer.matrix for layer in self.hidden), self.outputs.T], self.cap)  # type: ignore[list-item]
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``[1, B, C]`` of images ``[B, inputs]``."""

@@ -4,11 +4,13 @@ Features of ``B`` images are ``h: [B, width]``, or ``[M, B, width]`` where each 
 ``Firing`` where a cap lets only a few units fire.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, linear
+
+from training import plain
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ def dense(features: Seen, width: int) -> Tensor:
     return features
 
 
+class Hidden(Protocol):
+    """What lies below an output layer, and does not learn."""
+
+    def __call__(self, images: Tensor) -> Seen:
+        """The features of images ``[B, inputs]``."""
+
+    def layers(self) -> list[nn.Module]:
+        """The same as plain modules; where each of ``M`` networks has its own, those of the first."""
+
+
 class OutputLayer(nn.Module):
     """``softmax(w h)`` with ``w: [M, C, width]``, a row for each output neuron, to be trained; ``h`` is fixed.
 
@@ -54,10 +66,14 @@ class OutputLayer(nn.Module):
         w: the weights to begin with, one layer for each of ``M`` networks.
     """
 
-    def __init__(self, see: Callable[[Tensor], Seen], w: Tensor) -> None:
+    def __init__(self, see: Hidden, w: Tensor) -> None:
         super().__init__()
         self.see = see
         self.w = nn.Parameter(w)
+
+    def as_module(self) -> nn.Module:
+        """The whole network; of ``M``, the first."""
+        return nn.Sequential(*self.see.layers(), plain.linear(self.w[0]))
 
     def forward(self, features: Seen) -> Tensor:
         """Logits ``[M, B, C]``."""

@@ -1,0 +1,43 @@
+"""Networks as plain PyTorch, whatever they learnt by. Shapes: images ``[B, 784]`` in [0, 1], logits ``[B, C]``."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class KCap(nn.Module):
+    """Only the ``k`` most active units fire (Sec. 4, item 5); units that tie with the last of them do too."""
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = k
+
+    def forward(self, h: Tensor) -> Tensor:
+        """``[B, units]`` of ``[B, units]``."""
+        least = h.topk(self.k, dim=1).values.amin(dim=1, keepdim=True)
+        return torch.where(h < least, 0.0, h)
+
+    def extra_repr(self) -> str:
+        return f"k={self.k}"
+
+
+def linear(matrix: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    """A layer with the weights ``matrix: [units, sources]``."""
+    units, sources = matrix.shape
+    layer = nn.Linear(sources, units, bias=bias is not None)
+    layer.weight = nn.Parameter(matrix.detach().float().cpu().clone(memory_format=torch.contiguous_format))
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach().float().cpu().clone())
+    return layer
+
+
+def hidden(matrix: Tensor, cap: int | None, bias: Tensor | None = None) -> list[nn.Module]:
+    """A hidden layer: links, ReLU and, if there is one, the cap."""
+    return [linear(matrix, bias), nn.ReLU(), *([KCap(cap)] if cap else [])]
+
+
+def layered(matrices: Iterable[Tensor], cap: int | None) -> nn.Sequential:
+    """A network from the matrix of every layer, ``[units, sources]``, the output layer's last."""
+    *below, outputs = matrices
+    return nn.Sequential(*(part for matrix in below for part in hidden(matrix, cap)), linear(outputs))
