@@ -13,11 +13,15 @@ from training.errors import require
 
 @dataclass(frozen=True)
 class Evolved:
-    """A run of evolution: its configuration and data set, and ``p: [n]`` at milestones, by generation, and now."""
+    """A run of evolution: its configuration and data set, and by generation ``p: [n]`` at milestones and now.
+
+    trajectories: the frequencies of a few alleles, ``[loci]``, at many more generations.
+    """
 
     config: Config
     dataset: str
     history: dict[int, Tensor]
+    trajectories: dict[int, Tensor]
 
     @property
     def generation(self) -> int:
@@ -43,6 +47,9 @@ def evolved(folder: Path, where: str) -> Evolved:
     state, facts = checkpoint.load_latest(folder / "checkpoints")
     name = facts.config["learner"]["name"]
     require(name == "evolution", f"{where} must be a run of learner=evolution, is of {name}")
-    past = zip(state["history_generations"].tolist(), state["history_p"].double(), strict=True)
+    history, trajectories = (
+        dict(zip(state[f"{name}_generations"].tolist(), state[f"{name}_p"].double(), strict=True))
+        for name in ("history", "trajectory")
+    )
     config = from_dict(facts.config, {"evolution": EvolutionConfig})
-    return Evolved(config, facts.dataset, {**dict(past), facts.step: state["p"]})
+    return Evolved(config, facts.dataset, {**history, facts.step: state["p"]}, trajectories)

@@ -24,6 +24,18 @@ def convergence(history: dict[int, Tensor]) -> Figure:
     return figure
 
 
+def trajectories(paths: dict[int, Tensor]) -> Figure:
+    """Frequencies of a few alleles, ``[loci]`` by generation: most end at 0 or 1, where they stay."""
+    figure, axes = figures.new()
+    generations, p = list(paths), torch.stack(list(paths.values())).cpu()
+    to_one = p[-1] > 0.5
+    for ends_high, colour in ((True, "#1f6f8b"), (False, "#b5651d")):
+        axes.plot(generations, p[:, to_one == ends_high].numpy(), color=colour, linewidth=0.7, alpha=0.7)
+    axes.set(xlabel="generation t", ylabel="allele frequency p", ylim=(-0.02, 1.02))
+    axes.set_title(f"Trajectories of {p.shape[1]} alleles", fontsize=9)
+    return figure
+
+
 def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation: int) -> Figure:
     """Input weights of the hidden units with the strongest weights to the layer above in the mean network ``W p``.
 

@@ -15,11 +15,13 @@ from nne.population import SparseNetworks
 from training.config import Config
 from training.data import Dataset
 from training.device import Compute
-from training.learner import Metrics, State, is_milestone
+from training.learner import Metrics, State, is_milestone, is_sampled
 from training.seeding import generator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+LOCI = 50  # genes whose frequencies are followed closely; genes are alike, so the first will do
 
 
 class NetworkEvolution:
@@ -59,6 +61,7 @@ class NetworkEvolution:
         )
         self.folded = own.genes
         self.history = {0: self.evolution.p}
+        self.trajectories = {0: self.evolution.p[:LOCI]}
         self.temperature = own.temperature or self.spread_of_logits()
 
     @property
@@ -74,6 +77,8 @@ class NetworkEvolution:
         self.fold()
         if is_milestone(self.generation):
             self.history[self.generation] = self.evolution.p
+        if is_sampled(self.generation, digits=2):
+            self.trajectories[self.generation] = self.evolution.p[:LOCI]
         return metrics
 
     def minibatch(self) -> tuple[Tensor, Tensor]:
@@ -190,11 +195,12 @@ class NetworkEvolution:
         return {"population/p": self.evolution.p}
 
     def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
-        """Fig. 2, the confusion matrix of the individuals, and receptive fields of the mean network."""
+        """Fig. 2, trajectories of alleles, the individuals' confusion matrix, receptive fields of the mean network."""
         from nne import figures
         from training.figures import confusion
 
         yield "convergence", figures.convergence({**self.history, self.generation: self.evolution.p})
+        yield "trajectories", figures.trajectories({**self.trajectories, self.generation: self.evolution.p[:LOCI]})
         counts = self.confusion(images, labels)
         yield "confusion", confusion(counts, f"Individuals after {self.generation} generations")
         if isinstance(self.tested, SparseNetworks):
@@ -202,16 +208,20 @@ class NetworkEvolution:
             yield "receptive_fields", figures.receptive_fields(topology, W, self.evolution.p, self.generation)
 
     def state_dict(self) -> State:
-        """The evolution's, and ``p`` at earlier milestones."""
+        """The evolution's, ``p`` at earlier milestones, and what became of a few alleles meanwhile."""
         return {
             **self.evolution.state_dict(),
             "history_generations": torch.tensor(list(self.history)),
             "history_p": torch.stack(list(self.history.values())).float(),
+            "trajectory_generations": torch.tensor(list(self.trajectories)),
+            "trajectory_p": torch.stack(list(self.trajectories.values())).float(),
         }
 
     def load_state_dict(self, state: State) -> None:
         """Go on from a saved generation."""
         self.evolution.load_state_dict(state)
         self.fold()
-        past = zip(state["history_generations"].tolist(), state["history_p"].to(self.device), strict=True)
-        self.history = dict(past)
+        self.history, self.trajectories = (
+            dict(zip(state[f"{name}_generations"].tolist(), state[f"{name}_p"].to(self.device), strict=True))
+            for name in ("history", "trajectory")
+        )

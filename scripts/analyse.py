@@ -23,10 +23,10 @@ from nne.expression import sparse_weight_matrix
 from nne.genome import draw
 from nne.learner import NetworkEvolution
 from training import data, device, figures
-from training.errors import UserError, require
+from training.errors import exit_code, require
 from training.network import sparse_topology
 from training.progress import track
-from training.results import Row, markdown, spread, write_csv
+from training.results import Row, publish, spread
 
 INDIVIDUALS = 5  # measured of every population
 SHARES = (0.25, 0.5, 0.75, 0.9)  # of the weakest links that are cut
@@ -146,18 +146,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("outputs/theory"), help="where to write")
     parser.add_argument("--population", type=int, default=20_000, help="individuals that estimate the gradient")
     arguments = parser.parse_args()
-    try:
+
+    def work() -> None:
         require(arguments.population >= 4, f"--population must be at least 4, got {arguments.population}")
         runs = [evolved(folder, f"{folder}") for folder in arguments.runs]
         arguments.out.mkdir(parents=True, exist_ok=True)
-        rows = WHAT[arguments.what](runs, arguments.out, arguments.population)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(markdown(rows))
-    write_csv(rows, arguments.out / f"{arguments.what}.csv")
-    print(f"written to {arguments.out}")
-    return 0
+        publish(WHAT[arguments.what](runs, arguments.out, arguments.population), arguments.out, arguments.what)
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

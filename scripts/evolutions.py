@@ -97,10 +97,9 @@ def seconds_to(accuracy: float | None, runs: list[Run]) -> str:
 def variants(runs: list[Run], experiments: tables.Experiments) -> dict[Variant, list[Run]]:
     """Runs on MNIST by what they have otherwise; those that have nothing, first."""
     found: dict[Variant, list[Run]] = {}
-    for run in runs:
-        if run.experiment == VARIED and run.dataset == "mnist":
-            variant = tuple((key, typed(value)) for key, value in settings(run, experiments[VARIED]).items())
-            found.setdefault(variant, []).append(run)
+    for run in tables.on_one([run for run in runs if run.experiment == VARIED]):
+        variant = tuple((key, typed(value)) for key, value in settings(run, experiments[VARIED]).items())
+        found.setdefault(variant, []).append(run)
     return dict(sorted(found.items(), key=lambda item: (bool(item[0]), str(item[0]))))
 
 

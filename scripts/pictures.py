@@ -1,40 +1,48 @@
-"""The figures of a report, from finished runs; each is drawn only if there are runs to draw it from."""
+"""The figures of a report, each from the runs it is given; ``None`` where there are none to draw it from."""
 
 from collections import defaultdict
-from pathlib import Path
+from collections.abc import Iterable
 from statistics import mean, stdev
 from typing import Any
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 import tables
-from training.results import Run
+from nne.evolved import evolved
+from nne.figures import convergence
+from nne.figures import trajectories as draw_trajectories
+from training import figures
+from training.results import Row, Run
 
 
-def draw(runs: list[Run], experiments: tables.Experiments, out: Path) -> list[str]:
-    """Draw what can be drawn; the names of the files."""
-    in_a_lifetime = {experiment for _, _, experiment, _, _ in tables.TABLE_2}
-    figures = {
-        "learning.png": evolution([r for r in runs if r.learner == "evolution"]),
-        "lifetime.png": lifetime([r for r in tables.as_written(runs, experiments) if r.experiment in in_a_lifetime]),
-        "figure2.png": figure_2(runs),
-        "figure3.png": figure_3(runs),
-        "caps.png": caps(runs),
-        "linear.png": linear([r for r in runs if r.learner == "linear"]),
-    }
-    drawn = {name: figure for name, figure in figures.items() if figure}
-    for name, figure in drawn.items():
-        figure.savefig(out / name)
-    return list(drawn)
+def beside_paper(rows: list[Row], column: str) -> Figure | None:
+    """Ours, with its sd over seeds, and the paper's, for each row of one of the paper's tables."""
+    if not rows:
+        return None
+    figure, axes = figures.new(width=7.2, height=0.7 + 0.28 * len(rows))
+    places = range(len(rows), 0, -1)
+    for name, marker, colour in (("paper", "D", figures.PAPER), ("ours", "o", "C0")):
+        values = [[float(part) for part in row[name].split(" ± ")] for row in rows]
+        errors = [value[1] if len(value) > 1 else 0.0 for value in values]
+        style: dict[str, Any] = {"fmt": marker, "color": colour, "markersize": 5, "label": name, "capsize": 2}
+        axes.errorbar([value[0] for value in values], list(places), xerr=errors, **style)
+    axes.set_yticks(list(places), [f"{row['model']}, {_sized(row, column)}" for row in rows], fontsize=8)
+    axes.set(xlabel="test accuracy, %", ylim=(0.4, len(rows) + 0.6))
+    axes.legend(fontsize=7, loc="best")
+    return figure
 
 
-def evolution(runs: list[Run]) -> Any:
+def _sized(row: Row, column: str) -> str:
+    return f"h = {row[column]}" if column == "h" else row[column]
+
+
+def evolution(runs: list[Run], _: tables.Experiments) -> Figure | None:
     """Test accuracy of individuals against generations and seconds, with the paper's."""
-    from training import figures
-
     if not runs:
         return None
     figure, (by_step, by_second) = _learning(runs, "test/individuals")
-    known = (tables.PAPER.get(r.experiment.removesuffix("_paper")) for r in runs if r.dataset == "mnist")
-    for value in sorted({v for v in known if v}):
+    for value in papers(runs):
         for axes in (by_step, by_second):
             axes.axhline(value, color=figures.PAPER, linestyle="--", linewidth=0.8)
         across = by_second.get_yaxis_transform()  # x as a share of the axes, y in %
@@ -44,20 +52,25 @@ def evolution(runs: list[Run]) -> Any:
     return figure
 
 
-def lifetime(runs: list[Run]) -> Any:
+def papers(runs: list[Run]) -> list[float]:
+    """What the paper reports for the experiments of some runs, or for what these do at other sizes."""
+    names = {run.experiment.removesuffix("_paper") for run in runs}
+    return sorted({tables.PAPER[name] for name in names if name in tables.PAPER})
+
+
+def lifetime(runs: list[Run], _: tables.Experiments) -> Figure | None:
     """Test accuracy against epochs and seconds of those who learn on random features."""
     if not runs:
         return None
     figure, (by_step, by_second) = _learning(runs, "test/accuracy")
-    by_step.set(xlabel="epochs", ylabel="test accuracy, %", xscale="log", ylim=(65, 95))
-    by_second.set(xlabel="seconds of learning, once the features are there", xscale="log", ylim=(65, 95))
+    least = 65 if all(run.dataset == "mnist" for run in runs) else 0
+    by_step.set(xlabel="epochs", ylabel="test accuracy, %", xscale="log", ylim=(least, 95))
+    by_second.set(xlabel="seconds of learning, once the features are there", xscale="log", ylim=(least, 95))
     return figure
 
 
-def _learning(runs: list[Run], headline: str) -> Any:
+def _learning(runs: list[Run], headline: str) -> tuple[Figure, tuple[Axes, Axes]]:
     """Two axes: accuracy against steps and seconds, a line a run, a colour an experiment and data set."""
-    from training import figures
-
     figure, (by_step, by_second) = figures.pair()
     labels = sorted({(run.experiment, run.dataset) for run in runs})
     told = set()
@@ -74,30 +87,26 @@ def _learning(runs: list[Run], headline: str) -> Any:
     return figure, (by_step, by_second)
 
 
-def figure_2(runs: list[Run]) -> Any:
-    """Fig. 2 from the final checkpoint of the evolution with the most generations."""
-    from nne.evolved import evolved
-    from nne.figures import convergence
-
-    found = [r for r in runs if r.learner == "evolution"]
-    if not found:
-        return None
-    longest = max(found, key=lambda run: int(run.summary["generations"]))
-    return convergence(evolved(longest.folder, f"{longest.folder}").history)
+def figure_2(runs: list[Run], _: tables.Experiments) -> Figure | None:
+    """Fig. 2, from the last checkpoint of a run."""
+    return convergence(evolved(runs[0].folder, f"{runs[0].folder}").history) if runs else None
 
 
-def linear(runs: list[Run]) -> Any:
+def trajectories(runs: list[Run], _: tables.Experiments) -> Figure | None:
+    """What became of a few alleles, from the last checkpoint of a run."""
+    return draw_trajectories(evolved(runs[0].folder, f"{runs[0].folder}").trajectories) if runs else None
+
+
+def linear(runs: list[Run], _: tables.Experiments) -> Figure | None:
     """Linear targets: the cosine of W p and the target, and how far the loss fell beside what Theorem 1 guarantees."""
-    from training import figures
-
     if not runs:
         return None
     figure, (left, right) = figures.pair()
     for i, run in enumerate(runs):
-        generations, _, cosines = zip(*run.column("cosine"), strict=True)
+        generations, _seconds, cosines = zip(*run.column("cosine"), strict=True)
         left.plot(generations, cosines, color=f"C{i}", label=f"{run.experiment}, seed {run.summary['seed']}")
         for name, style in (("realised", "-"), ("guaranteed", ":")):
-            generations, _, falls = zip(*run.column(f"decrease/{name}"), strict=True)
+            generations, _seconds, falls = zip(*run.column(f"decrease/{name}"), strict=True)
             right.plot(generations, falls, style, color=f"C{i}", label=None if i else name)
     left.axhline(0.99, color="#999999", linewidth=0.8)
     left.set(xlabel="generations", ylabel="cos(W p, a)", ylim=(None, 1.02))
@@ -107,17 +116,24 @@ def linear(runs: list[Run]) -> Any:
     return figure
 
 
-def figure_3(runs: list[Run]) -> Any:
-    """Fig. 3, accuracy against the number of genes, one line per experiment."""
+def figure_3(runs: list[Run], _: tables.Experiments) -> Figure | None:
+    """Fig. 3, accuracy against the number of genes, one line per experiment and data set."""
     lines: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        if run.learner == "evolution":
-            lines[f"{run.experiment}, {run.dataset}"][run.key("learner.genes")].append(run.accuracy)
-    lines = {label: by_genes for label, by_genes in lines.items() if len(by_genes) > 1}
-    return _against(lines, "number of genes n", "test accuracy of individuals, %")
+        lines[f"{run.experiment}, {run.dataset}"][run.key("learner.genes")].append(run.accuracy)
+    return _against(lines, "number of genes n", "test accuracy of individuals, %", lines_at=papers(runs))
 
 
-def caps(runs: list[Run]) -> Any:
+def swept(runs: list[Run]) -> list[Run]:
+    """The runs of every experiment and data set that was run with several numbers of genes and is else the same."""
+    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.experiment, run.dataset].append(run)
+    several = [found for found in groups.values() if len({run.key("learner.genes") for run in found}) > 1]
+    return [run for found in several for run in found]
+
+
+def caps(runs: list[Run], _: tables.Experiments) -> Figure | None:
     """Accuracy under a cap of k, for every learner that was tried with several; without a cap at the right."""
     lines: dict[str, dict[int, list[float]]] = {}
     rows = tables.caps(runs, {})
@@ -127,13 +143,18 @@ def caps(runs: list[Run]) -> Any:
         by_cap = {width if k == "none" else int(k): [float(cell.split()[0])] for k, cell in points.items()}
         decay = ", decaying" if row["decay"] == "linear" else ""
         lines[f"{row['learner'].strip('`')}, ε = {row['ε']}{decay}, {row['pixels']} pixels"] = by_cap
-    return _against(lines, "k, hidden units that may fire", "test accuracy, %", least=70)
+    least = 70 if all(run.dataset == "mnist" for run in runs) else None
+    return _against(lines, "k, hidden units that may fire", "test accuracy, %", least)
 
 
-def _against(lines: dict[str, dict[int, list[float]]], x: str, y: str, least: float | None = None) -> Any:
-    """Mean and sd of some values against a number, on a logarithmic axis; a line for each label, cut off below."""
-    from training import figures
+def _against(
+    lines: dict[str, dict[int, list[float]]], x: str, y: str, least: float | None = None, lines_at: Iterable[float] = ()
+) -> Figure | None:
+    """Mean and sd of some values against a number, on a logarithmic axis; a line for each label, cut off below.
 
+    Args:
+        lines_at: what the paper reports, dashed.
+    """
     if not lines:
         return None
     figure, axes = figures.new(width=7.2)
@@ -141,6 +162,8 @@ def _against(lines: dict[str, dict[int, list[float]]], x: str, y: str, least: fl
         numbers = sorted(by_number)
         error = [stdev(by_number[n]) if len(by_number[n]) > 1 else 0.0 for n in numbers]
         axes.errorbar(numbers, [mean(by_number[n]) for n in numbers], error, marker="o", markersize=4, label=label)
+    for value in lines_at:
+        axes.axhline(value, color=figures.PAPER, linestyle="--", linewidth=0.8, label=f"paper, {value:g} %")
     axes.set(xscale="log", xlabel=x, ylabel=y, ylim=(least, None))
     axes.set_xticks(sorted({n for by_number in lines.values() for n in by_number}))
     axes.get_xaxis().set_major_formatter(lambda n, _: f"{n:g}")

@@ -1,40 +1,30 @@
-"""Read finished runs; print tables, draw figures: `python scripts/report.py outputs [--readme FILE ...]`.
+"""Everything that runs found, as a page to read and figures for papers: `python scripts/report.py outputs`.
 
-Prints, as Markdown: Table 1 and Table 2 with the paper's values beside ours (mean ± sd over seeds); individuals before
-and after learning in their lifetime; every reading of the dopamine rule; the k-cap; every evolution; what the paper
-asks in Sec. 4; rules of selection; linear targets.
-Writes each table as CSV beside the figures: learning curves, Figures 2 and 3, the k-cap, linear targets. With
-`--readme`, what stands between `<!-- table NAME -->` and `<!-- end -->` in a file gives way to the table of that name.
+Writes `outputs/report/index.html` (one file that needs no other), the same as `report.md`, every table as CSV and every
+figure as PNG and PDF: Tables 1 and 2 and Figures 2 and 3 with the paper's values beside ours (mean ± sd over seeds),
+learning curves, trajectories of alleles, readings of the dopamine rule, the k-cap, what Sec. 2 and 4 are about. Each
+part is there as soon as there are runs for it; what is unfinished is listed with the command that goes on with it.
+With `--readme`, what stands between `<!-- table NAME -->` and `<!-- end -->` in a file gives way to that table.
 """
 
 import argparse
+import csv
 import re
 import sys
 from pathlib import Path
 
-import evolutions
-import pictures
+from matplotlib.figure import Figure
+
+import page
 import tables
 from learners import CONFIGS, LEARNERS
+from sections import PARTS, Draw
+from training import provenance
 from training.command_line import check, register
 from training.config import to_dict
 from training.errors import UserError, exit_code
-from training.results import Row, find_runs, markdown, write_csv
-from training.run_folder import SUMMARY
-
-TABLES = {
-    "table1": tables.table_1,
-    "table2": tables.table_2,
-    "others": tables.others,
-    "lifetimes": tables.lifetimes,
-    "readings": tables.readings,
-    "caps": tables.caps,
-    "cap_costs": tables.cap_costs,
-    "evolution": evolutions.evolution,
-    "questions": evolutions.questions,
-    "selection": evolutions.selection,
-    "linear": evolutions.linear,
-}
+from training.progress import track
+from training.results import Row, Run, find_runs, find_unfinished, markdown
 
 
 def experiments() -> tables.Experiments:
@@ -42,6 +32,68 @@ def experiments() -> tables.Experiments:
     register(LEARNERS)
     names = sorted(file.stem for file in (CONFIGS / "experiment").glob("*.yaml"))
     return {name: to_dict(check([f"experiment={name}"], False, CONFIGS, LEARNERS)[0].config) for name in names}
+
+
+def from_runs(runs: list[Run], known: tables.Experiments) -> list[page.Section]:
+    """Every part that there are runs for."""
+    found = []
+    for part in track(PARTS, "parts", len(PARTS)):
+        chosen = part.select(runs, known)
+        rows = {name: made for name, make in part.tables.items() if (made := make(chosen, known))}
+        figures = drawn(part.figures, chosen, known)
+        if rows or figures:
+            commands = list(dict.fromkeys(str(run.summary["command"]) for run in chosen))
+            found.append(page.Section(part.title, part.text, rows, figures, commands))
+    return found
+
+
+def drawn(draw: dict[str, Draw], runs: list[Run], known: tables.Experiments) -> dict[str, Figure]:
+    """The figures that there are runs for; one whose checkpoint cannot be read is left out."""
+    found = {}
+    for name, make in draw.items():
+        try:
+            if figure := make(runs, known):
+                found[name] = figure
+        except UserError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+    return found
+
+
+def from_analyses(folders: list[Path]) -> list[page.Section]:
+    """What `scripts/theory.py` and `scripts/analyse.py` left: a table each, a figure, and the command."""
+    found = []
+    for record in sorted({file for folder in folders for file in folder.rglob("*.command")}):
+        with record.with_suffix(".csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        drawn = record.with_suffix(".png")
+        figures = {record.stem: drawn} if drawn.exists() else {}
+        title = f"Theory and analysis: {record.stem}"
+        found.append(page.Section(title, "", {record.stem: rows}, figures, [record.read_text().strip()]))
+    return found
+
+
+def unfinished(folders: list[Path]) -> list[page.Section]:
+    """Runs that have no summary yet, and how to go on with each."""
+    rows = [
+        {"run": f"{each.folder}", "step": f"{each.step:,}", "go on": f"`python scripts/train.py resume={each.folder}`"}
+        for each in find_unfinished(folders)
+    ]
+    text = "Runs that have not ended, or were stopped; they count in nothing above."
+    return [page.Section("Unfinished runs", text, {"unfinished": rows}, {}, [])] if rows else []
+
+
+def about(runs: list[Run]) -> dict[str, str]:
+    """Where all of it came from."""
+    machines = sorted({str(run.summary["device"]) for run in runs})
+    versions = sorted({f"{run.summary.get('versions', {}).get('torch', '?')}" for run in runs})
+    commits = sorted({str(run.summary.get("git_commit"))[:12] for run in runs})
+    return {
+        "made by": provenance.command(),
+        "runs": f"{len(runs)} finished",
+        "machines": "; ".join(machines),
+        "torch": ", ".join(versions),
+        "commits": ", ".join(commits),
+    }
 
 
 def insert(found: dict[str, list[Row]], document: Path) -> None:
@@ -56,20 +108,23 @@ def insert(found: dict[str, list[Row]], document: Path) -> None:
 
 
 def report(folders: list[Path], out: Path, documents: list[Path]) -> None:
-    """Print the tables and write the files."""
+    """Write the page and the files, and print the tables.
+
+    Raises:
+        UserError: there is nothing to report, or it cannot be written.
+    """
     runs = find_runs(folders)
-    if not runs:
-        raise UserError(f"no finished run (no {SUMMARY}) under {', '.join(map(str, folders))}")
-    known = experiments()
-    found = {name: make(runs, known) for name, make in TABLES.items()}
-    found = {name: rows for name, rows in found.items() if rows}
-    out.mkdir(parents=True, exist_ok=True)
+    sections = [*from_runs(runs, experiments()), *from_analyses(folders), *unfinished(folders)]
+    if not sections:
+        raise UserError(f"no run under {', '.join(map(str, folders))}; start one by: python scripts/train.py --help")
+    try:
+        files = page.write(sections, about(runs), out)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written to ({error.strerror}); choose another --out") from error
+    found = {name: rows for section in sections for name, rows in section.tables.items()}
     for name, rows in found.items():
         print(f"\n## {name}\n\n{markdown(rows)}")
-        write_csv(rows, out / f"{name}.csv")
-    drawn = pictures.draw(runs, known, out)
-    files = [f"{name}.csv" for name in found] + drawn
-    print(f"\nwritten to {out}: {', '.join(files)}")
+    print(f"\nwritten to {out}: {', '.join(files)}\nopen {out / 'index.html'} in a browser")
     for document in documents:
         insert(found, document)
         print(f"tables put into {document}")

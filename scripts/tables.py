@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from statistics import mean, median
 from typing import Any
 
-from training.results import Row, Run, flat, grouped, seeds, settings, spread
+from training.results import Row, Run, flat, grouped, seeds, settings, spread, typed
 
 Experiments = Mapping[str, Mapping[str, Any]]
 """The configuration of every experiment, as its file has it."""
@@ -29,6 +29,7 @@ TABLE_2: list[Cell] = [  # model, h, experiment, the paper's accuracy in %
     ("DNN, reward prediction", "1,000", "dnn_reward_h1000", 84.84, None),
     ("DNN, reward prediction", "100,000", "dnn_reward_h100k", 90.76, None),
 ]
+SIZES = {"trainer.max_steps", "data.per_class", "learner.genes", "learner.population", "features.width"}
 CAPPED = ("features.cap", "learner.path", "data.source", "data.root", "data.download")
 PAPER = {experiment: value for _, _, experiment, value, _ in (*TABLE_1, *TABLE_2)}
 OTHERWISE: dict[str, Callable[[Any], str]] = {  # what a reading of the rule may have besides, in words; "" as usual
@@ -51,18 +52,31 @@ def table_2(runs: list[Run], experiments: Experiments) -> list[Row]:
     return _against_paper(TABLE_2, "h", runs, experiments)
 
 
+def comparable(runs: list[Run], experiments: Experiments) -> list[Run]:
+    """The runs as they are written; where an experiment has none, those that differ in no more than their size."""
+    whole = as_written(runs, experiments)
+    done = {run.experiment for run in whole}
+    smaller = [r for r in runs if r.experiment in experiments and r.experiment not in done]
+    return [*whole, *(r for r in smaller if settings(r, experiments[r.experiment]).keys() <= SIZES)]
+
+
 def as_written(runs: list[Run], experiments: Experiments) -> list[Run]:
     """The runs on MNIST that have nothing otherwise than their experiment, but the seed."""
     known = [r for r in runs if r.experiment in experiments and r.dataset == "mnist"]
     return [r for r in known if not settings(r, experiments[r.experiment])]
 
 
+def on_one(runs: list[Run]) -> list[Run]:
+    """The runs on MNIST; where there is none, those on what stands in for it."""
+    return [run for run in runs if run.dataset == "mnist"] or [run for run in runs if run.dataset == "embedded"]
+
+
 def _against_paper(cells: list[Cell], column: str, runs: list[Run], experiments: Experiments) -> list[Row]:
     rows = []
     for model, where, name, value, sd in cells:
-        found = [r for r in as_written(runs, experiments) if r.experiment == name]
-        if found:
-            ours = [run.accuracy for run in found]
+        found = [r for r in comparable(runs, experiments) if r.experiment == name]
+        for otherwise, same in by_size(found, experiments).items():
+            ours = [run.accuracy for run in same]
             rows.append(
                 {
                     "model": model,
@@ -70,18 +84,28 @@ def _against_paper(cells: list[Cell], column: str, runs: list[Run], experiments:
                     "paper": f"{value:g}" + (f" ± {sd:g}" if sd else ""),
                     "ours": spread(ours, 2),
                     "difference": f"{mean(ours) - value:+.2f}",
-                    "seeds": seeds(found),
-                    "steps": f"{median(run.summary['steps'] for run in found):.0f}",
-                    "seconds": f"{median(run.summary['seconds'] for run in found):.0f}",
-                    "experiment": f"`{name}`",
+                    "seeds": seeds(same),
+                    "steps": f"{median(run.summary['steps'] for run in same):.0f}",
+                    "seconds": f"{median(run.summary['seconds'] for run in same):.0f}",
+                    "experiment": f"`{name}`{otherwise}",
                 }
             )
     return rows
 
 
+def by_size(runs: list[Run], experiments: Experiments) -> dict[str, list[Run]]:
+    """Runs of one experiment by the data set and the sizes that they have otherwise, in words."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        sizes = [f"{key}={typed(value)}" for key, value in settings(run, experiments[run.experiment]).items()]
+        words = ([] if run.dataset == "mnist" else [f"data={run.dataset}"]) + sizes
+        groups.setdefault("".join(f" `{word}`" for word in words), []).append(run)
+    return groups
+
+
 def others(runs: list[Run], experiments: Experiments) -> list[Row]:
     """Gradient learners on MNIST with something otherwise than their experiment, caps apart."""
-    tried = [r for r in runs if r.learner == "gradient" and r.experiment in experiments and r.dataset == "mnist"]
+    tried = on_one([r for r in runs if r.learner == "gradient" and r.experiment in experiments])
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in tried:
         differing = settings(run, experiments[run.experiment])
@@ -124,9 +148,9 @@ def lifetimes(runs: list[Run], _: Experiments) -> list[Row]:
 def readings(runs: list[Run], experiments: Experiments) -> list[Row]:
     """Every reading of the dopamine rule that was tried on MNIST for its experiment's epochs, best first."""
     groups: dict[tuple[str, ...], dict[Any, list[Run]]] = {}
-    for run in runs:
-        usual = run.learner == "dopamine" and run.dataset == "mnist" and run.key("learner.path") == "dual"
-        if usual and not run.key("features.cap") and "trainer.max_steps" not in settings_of(run, experiments):
+    for run in on_one([run for run in runs if run.learner == "dopamine"]):
+        whole = "trainer.max_steps" not in settings_of(run, experiments)
+        if run.key("learner.path") == "dual" and not run.key("features.cap") and whole:
             words = (in_words(run.key(name)) for name, in_words in OTHERWISE.items())
             reading = run.key("learner.rule"), f"{run.key('learner.epsilon_1'):g}", ", ".join(filter(None, words))
             groups.setdefault(reading, {}).setdefault(run.key("features.width"), []).append(run)
@@ -164,12 +188,11 @@ def cap_costs(runs: list[Run], _: Experiments) -> list[Row]:
 
 def _by_cap(runs: list[Run], cell: Callable[[list[Run]], str]) -> list[Row]:
     groups: dict[str, dict[int | None, list[Run]]] = {}
-    for run in runs:
-        if run.dataset == "mnist" and run.key("features.width") is not None:
-            parts = {name: run.summary["config"][name] for name in ("data", "features", "learner")}
-            every = {**flat(parts), "trainer.max_steps": run.key("trainer.max_steps")}
-            same = {name: value for name, value in every.items() if name not in CAPPED}
-            groups.setdefault(f"{same}", {}).setdefault(run.key("features.cap"), []).append(run)
+    for run in on_one([run for run in runs if run.key("features.width") is not None]):
+        parts = {name: run.summary["config"][name] for name in ("data", "features", "learner")}
+        every = {**flat(parts), "trainer.max_steps": run.key("trainer.max_steps")}
+        same = {name: value for name, value in every.items() if name not in CAPPED}
+        groups.setdefault(f"{same}", {}).setdefault(run.key("features.cap"), []).append(run)
     tried = [by_cap for _, by_cap in sorted(groups.items()) if len(by_cap) > 1]
     caps = sorted({k for by_cap in tried for k in by_cap}, key=lambda k: k or float("inf"))
     rows = []

@@ -23,7 +23,7 @@ from training.config import Config, TrainerConfig
 from training.data import NOTHING
 from training.device import Compute
 from training.progress import track
-from training.results import Row, markdown, spread, write_csv
+from training.results import Row, publish, spread
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 CLOSE = 0.9  # the cosine that counts as having learnt
@@ -153,9 +153,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = WHAT[arguments.what](arguments.out, arguments.seeds)
-    print(markdown(rows))
-    write_csv(rows, arguments.out / f"{arguments.what}.csv")
-    print(f"written to {arguments.out}")
+    publish(rows, arguments.out, arguments.what)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from learners import CONFIGS, LEARNERS, build
-from training.command_line import Job, check, quoted, register
+from training.command_line import Job, check, register, understood
 from training.config import typed
 from training.errors import UserError, require
 from training.manual import manual_page
@@ -34,14 +34,15 @@ def train(composed: DictConfig) -> None:
     overrides = list(settings.overrides.task)
     in_sweep = settings.mode is RunMode.MULTIRUN
     side_by_side = in_sweep and settings.runtime.choices["hydra/launcher"] != "basic"
-    number = f"job {settings.job.num + 1}: " if in_sweep else ""
+    number = settings.job.num if in_sweep else 0
+    name = f"job {number + 1}: " if in_sweep else ""
     if FIRST:
-        log_to_console(number if side_by_side else "")
+        log_to_console(name if side_by_side else "", composed.trainer.quiet)
     if in_sweep:
-        log.info("%s%s", "" if side_by_side else number, " ".join(overrides))
+        log.info("%s%s", "" if side_by_side else name, " ".join(overrides))
     folder = Path(settings.runtime.output_dir) if in_sweep else None
     try:
-        asked = Job(settings.runtime.choices["experiment"], typed(composed), overrides, folder)
+        asked = Job(settings.runtime.choices["experiment"], typed(composed), overrides, folder, number)
         run(with_evolution(asked), folder, LEARNERS, build)
     except UserError as error:
         if not in_sweep:  # Hydra would print a traceback
@@ -118,7 +119,7 @@ def tell_failed(jobs: list[Job]) -> int:
 
 def main() -> int:
     """Check the command line, then run it; the exit code is 2 for a user's error."""
-    sys.argv[1:] = quoted(sys.argv[1:])
+    sys.argv[1:] = understood(sys.argv[1:])
     arguments = get_args_parser().parse_args()
     if arguments.help:
         print(manual_page(CONFIGS, LEARNERS))

@@ -7,7 +7,7 @@ import pytest
 
 from learners import CONFIGS, LEARNERS
 from tests.conftest import REPOSITORY, SMALL, Command
-from training.command_line import check, known_keys, quoted, register
+from training.command_line import check, known_keys, register, understood
 from training.config import Config, FeaturesConfig, from_dict, to_dict
 from training.errors import UserError
 from training.manual import manual_page
@@ -154,11 +154,13 @@ def test_a_record_from_before_there_were_features_is_read() -> None:
 
 def test_paths_of_a_sweeps_jobs_need_no_quotes() -> None:
     job = "outputs/multirun/nne_mnist10/2026/seed=0,learner.genes=5"
-    assert quoted([f"resume={job}", "seed=1", f"learner.evolved='{job}'", "run_dir=mine"]) == [
+    assert understood([f"resume={job}", "seed=1", f"learner.evolved='{job}'", "run_dir=mine"]) == [
         *(f"resume='{job}'", "seed=1", f"learner.evolved='{job}'", "run_dir=mine")
     ]
-    assert the_config("experiment=nne_mnist10", *quoted([f"resume={job}"])).resume == job
-    assert the_config("experiment=nne_mnist10", *quoted(["seed=3", "run_dir=a/seed=${seed}"])).run_dir == "a/seed=3"
+    assert understood(["-m", "seed=0", "sweep.resume=True"]) == ["-m", "seed=0", "resume=auto"]
+    assert understood(["sweep.resume=false"]) == []
+    assert the_config("experiment=nne_mnist10", *understood([f"resume={job}"])).resume == job
+    assert the_config("experiment=nne_mnist10", *understood(["seed=3", "run_dir=a/seed=${seed}"])).run_dir == "a/seed=3"
 
 
 def test_a_mistake_in_any_job_of_a_sweep_is_found_before_work() -> None:

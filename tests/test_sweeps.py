@@ -37,7 +37,7 @@ def test_a_sweep_goes_on_after_a_failure_and_says_so(launcher: str, tmp_path: Pa
     if launcher == "submitit":
         return
     (taken / "metrics.csv").unlink()
-    again = train(*sweep, "resume=auto", *LAUNCHERS[launcher])
+    again = train(*sweep, "sweep.resume=true", *LAUNCHERS[launcher])
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("is finished already") == 2
     assert (taken / "summary.json").exists()

@@ -36,12 +36,13 @@ PATHS = ("resume", "run_dir", "data.root", "learner.evolved")
 
 @dataclass(frozen=True)
 class Job:
-    """One run that a command line asks for; ``folder``: its own, if it is part of a sweep."""
+    """One run that a command line asks for; ``folder`` and ``number``: its own, if it is part of a sweep."""
 
     experiment: str
     config: Config
     overrides: list[str]
     folder: Path | None = None
+    number: int = 0
 
 
 def register(learners: dict[str, Any]) -> None:
@@ -54,8 +55,14 @@ def register(learners: dict[str, Any]) -> None:
         store.store(group="learner", name=f"schema_{name}", node=schema)
 
 
-def quoted(arguments: list[str]) -> list[str]:
-    """The same command line with quotes around paths that hold ``=``, as the folders of a sweep's jobs do."""
+def understood(arguments: list[str]) -> list[str]:
+    """The same command line as Hydra takes it.
+
+    Paths that hold ``=``, as the folders of a sweep's jobs do, stand in quotes; ``sweep.resume=true`` is
+    ``resume=auto`` for every job.
+    """
+    meaning = {"sweep.resume=true": ["resume=auto"], "sweep.resume=false": []}
+    arguments = [word for argument in arguments for word in meaning.get(argument.lower(), [argument])]
     bare = re.compile(rf"({'|'.join(map(re.escape, PATHS))})=([^'\"]*=[^'\"]*)")
     return [bare.sub(r"\1='\2'", argument) if bare.fullmatch(argument) else argument for argument in arguments]
 

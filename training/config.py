@@ -137,6 +137,7 @@ class TrainerConfig:
     evaluate_every: int = key(20, "steps between two evaluations on the test set")
     checkpoint_seconds: float = key(30.0, "seconds between two checkpoints")
     keep_checkpoints: int = key(2, "how many of the latest checkpoints are kept")
+    quiet: bool = key(False, "print nothing but warnings and errors; train.log has all")
     profile: bool = key(False, "show where the time of five early steps goes: TensorBoard's text tab, and profile.json")
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from training.learner import Metrics
+from training.learner import Metrics, is_sampled
 
 LARGEST = 1e20  # TensorBoard has no bins beyond
 
@@ -34,9 +34,10 @@ class Dashboard:
                 self._writer.add_text(tag, text)
 
     def log(self, step: int, metrics: Metrics) -> None:
-        """Scalars."""
-        for tag, value in metrics.items():
-            self._writer.add_scalar(tag, value, step)
+        """Scalars: of every step up to 1,000, of every tenth up to 10,000 and so on; ``metrics.csv`` has all."""
+        if is_sampled(step, digits=3):
+            for tag, value in metrics.items():
+                self._writer.add_scalar(tag, value, step)
 
     def show(self, step: int, histograms: dict[str, Tensor], figures: Iterable[tuple[str, Figure]]) -> None:
         """Distributions and pictures."""

@@ -41,17 +41,22 @@ class Compute:
         return f"{_cpu_name()}, {torch.get_num_threads()} threads, {self.dtype_name}, {self.backend}"
 
 
-def choose(device: str, dtype: str) -> Compute:
+def choose(device: str, dtype: str, job: int = 0) -> Compute:
     """Resolve ``auto``: a GPU if there is one, and bfloat16 where the hardware multiplies it natively.
+
+    Args:
+        job: the number of the job in a sweep; jobs take the GPUs in turn, as the workers of one run do.
 
     Raises:
         UserError: a GPU is asked for and there is none.
     """
     there = torch.cuda.is_available()
     require(device != "cuda" or there, "device=cuda, but PyTorch finds no CUDA GPU here; use device=cpu or device=auto")
-    local = int(os.environ.get("LOCAL_RANK", 0))
-    chosen = torch.device(f"cuda:{local}" if there and device != "cpu" else "cpu")
-    if chosen.type == "cuda":
+    chosen = torch.device("cpu")
+    if there and device != "cpu":
+        own = int(os.environ.get("LOCAL_RANK", job % torch.cuda.device_count()))
+        chosen = torch.device(f"cuda:{own}")
+        torch.cuda.set_device(chosen)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is bit-reproducible only with this
         torch.use_deterministic_algorithms(True, warn_only=True)
     if dtype == "auto":

@@ -56,12 +56,13 @@ def strokes(brightness: Pixels) -> Pixels:
     edge = np.concatenate([brightness[0], brightness[-1], brightness[:, 0], brightness[:, -1]])
     paper = float(np.median(edge))
     ink = np.clip(paper - brightness if paper > 0.5 else brightness - paper, 0, None)
-    if ink.max() < 0.05:
+    most = float(ink.max())
+    if most < 0.05:
         return np.zeros_like(ink)
     if ink.shape == (SIDE, SIDE):
-        return ink / ink.max()
-    dark = ink > 0.5 * ink.max()
-    ink = np.clip(ink / np.median(ink[dark]), 0, 1)
+        return ink / most
+    dark = ink > 0.5 * most
+    ink = np.clip(ink / float(np.median(ink[dark])), 0, 1)
     return np.where(ink < FAINT, 0.0, ink)
 
 

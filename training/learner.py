@@ -67,6 +67,14 @@ def is_milestone(step: int) -> bool:
     return str(step).rstrip("0") in ("1", "3")
 
 
+def is_sampled(step: int, digits: int) -> bool:
+    """Whether a step has so few significant digits: every step at first, then ever fewer, 9 * 10^(digits - 1) a decade.
+
+    What is kept of those alone stays small however long a run is.
+    """
+    return len(str(step).rstrip("0")) <= digits
+
+
 def shown(name: str, value: float) -> str:
     """A figure as people read it: an accuracy in %, anything else as a number."""
     return f"{value:.2%}" if name.startswith("test") else f"{value:.4f}"

@@ -14,6 +14,7 @@ SYNOPSIS
     python scripts/train.py experiment=NAME [key=value ...]
     python scripts/train.py -m experiment=NAME learner.genes=500,1000,2000,5000
     python scripts/train.py resume=outputs/NAME/DATE_TIME
+    python scripts/train.py -m ... hydra.sweep.dir=FOLDER sweep.resume=true     the same sweep again: what is left of it
 
 EXPERIMENTS
 {experiments}

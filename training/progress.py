@@ -18,17 +18,20 @@ console = Console()
 T = TypeVar("T")
 
 
-def log_to_console(job: str = "") -> None:
+def log_to_console(job: str = "", quiet: bool = False) -> None:
     """Send log lines to the terminal, above the bar if there is one.
 
     Args:
         job: what the lines of one job begin with, where several write to one terminal; they then have no bar.
+        quiet: no bar, and no lines but warnings.
     """
     global console
-    if job:
-        console = Console(force_terminal=False)
-    if console.is_terminal:
-        handler: logging.Handler = RichHandler(console=console, show_path=False, show_level=False, markup=False)
+    console = Console(force_terminal=False if job else None, quiet=quiet)
+    if quiet:
+        handler: logging.Handler = logging.StreamHandler()
+        handler.setLevel(logging.WARNING)
+    elif console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, show_level=False, markup=False)
         handler.setFormatter(logging.Formatter("%(message)s"))
     else:
         handler = logging.StreamHandler(sys.stdout)
@@ -69,7 +72,7 @@ class ProgressBar:
         if self.headline in metrics:
             name = self.headline.removeprefix("test/")
             fields["headline"] = f"{name} {shown(self.headline, metrics[self.headline])}"
-            if not console.is_terminal:
+            if not (console.is_terminal or console.quiet):
                 others = [k for k in metrics if k.startswith("test/") and k != self.headline and not k.endswith("_sd")]
                 found = [fields["headline"], *(f"{k.removeprefix('test/')} {metrics[k]:.2%}" for k in others)]
                 of = f"/{self.total}" if self.total else ""

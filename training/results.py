@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
+from training.provenance import command
 from training.run_folder import METRICS, SUMMARY
 
 IRRELEVANT = (
@@ -85,6 +86,26 @@ def find_runs(folders: Iterable[Path]) -> list[Run]:
     return [Run(file.parent, json.loads(file.read_text())) for file in files]
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """A run that has no summary; ``step``: the last that is recorded."""
+
+    folder: Path
+    step: int
+
+
+def find_unfinished(folders: Iterable[Path]) -> list[Unfinished]:
+    """Every run below some folders that has begun and not ended, by path."""
+    begun = sorted({file.parent for folder in folders for file in folder.rglob(METRICS)})
+    return [Unfinished(folder, _last_step(folder / METRICS)) for folder in begun if not (folder / SUMMARY).exists()]
+
+
+def _last_step(path: Path) -> int:
+    """Of the last whole row; a row that was being written when the run was killed does not count."""
+    with path.open(newline="") as file:
+        return max((int(row["step"]) for row in csv.DictReader(file) if (row["step"] or "").isdigit()), default=0)
+
+
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"learner.genes": 5000, ...}``."""
     found: dict[str, Any] = {}
@@ -131,6 +152,14 @@ def markdown(rows: list[Row]) -> str:
     header = list(rows[0])
     lines = [header, ["---"] * len(header), *[list(row.values()) for row in rows]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def publish(rows: list[Row], out: Path, name: str) -> None:
+    """Print a table, and write it as CSV with the command that made it, for a report to find."""
+    print(markdown(rows))
+    write_csv(rows, out / f"{name}.csv")
+    (out / f"{name}.command").write_text(command() + "\n")
+    print(f"written to {out}")
 
 
 def write_csv(rows: list[Row], path: Path) -> None:

@@ -50,7 +50,7 @@ def run(
     experiment = saved.facts.experiment if saved else job.experiment
     folder = saved.folder if saved else sweep_folder or Path(config.run_dir or new_path(experiment))
 
-    compute = device.choose(config.device, config.precision)
+    compute = device.choose(config.device, config.precision, job.number)
     alone = compute.workers.count == 1 or getattr(config.learner, "in_company", False)
     require(alone, f"learner={config.learner.name} runs in one process; start it without torchrun")
     dataset = data.load(config.data, config.seed).to(compute.device)
