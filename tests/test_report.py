@@ -2,21 +2,26 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 import evolutions
 import report
 import tables
 from learners import CONFIGS, LEARNERS
+from sections import PARTS
 from tests.conftest import REPOSITORY, Command, environment
 from training.command_line import check, register
 from training.config import to_dict
 from training.results import Run, find_runs, markdown, settings, spread
+
+FIGURES = ("table1", "table2", "lifetime", "learning", "figure2", "trajectories", "figure3b", "caps", "linear")
 
 
 def finished(folder: Path, experiment: str, *overrides: str, dataset: str = "mnist", **summary: Any) -> Run:
@@ -25,7 +30,13 @@ def finished(folder: Path, experiment: str, *overrides: str, dataset: str = "mni
     (job,) = check([f"experiment={experiment}", *overrides], False, CONFIGS, LEARNERS)
     found = {
         **{"experiment": experiment, "seed": job.config.seed, "dataset": dataset, "steps": 20, "seconds": 9.0},
-        **{"device": "a machine", "test_accuracy": 0.9, "config": to_dict(job.config), **summary},
+        **{
+            "device": "a machine",
+            "command": "python scripts/train.py",
+            "test_accuracy": 0.9,
+            "config": to_dict(job.config),
+            **summary,
+        },
     }
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(found))
@@ -178,6 +189,8 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     finished(tmp_path / "outputs" / "dnn", "dnn_kcap")
     finished(tmp_path / "outputs" / "free", "dnn_h100k")
     finished(tmp_path / "outputs" / "sgd", "sgd_mnist10", test_accuracy=0.889)
+    finished(tmp_path / "outputs" / "stopped", "sgd_mnist10")
+    (tmp_path / "outputs" / "stopped" / "summary.json").unlink()
     readme = tmp_path / "README.md"
     last = "after\n<!-- table lifetimes -->\nkept<!-- end -->"
     readme.write_text(f"before\n<!-- table table1 -->\nold\n<!-- end -->\n{last}")
@@ -186,8 +199,14 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     assert "`trainer.max_steps=3` | identity | 100 | embedded |" in done.stdout
     assert "| `nne_linear` | 50 | 50 | ∞ |" in done.stdout
     written = {path.name for path in (tmp_path / "outputs" / "report").iterdir()}
-    figures = {"learning.png", "lifetime.png", "figure2.png", "figure3.png", "caps.png", "linear.png"}
-    assert written == {"table1.csv", "table2.csv", "readings.csv", "caps.csv", "evolution.csv", "linear.csv"} | figures
+    assert written >= {f"{name}.csv" for name in ("table1", "table2", "readings", "caps", "evolution", "linear")}
+    drawn = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")}
+    assert {name for name in written if name.endswith(("png", "pdf"))} == drawn
+    assert (tmp_path / "outputs/report/figure2.pdf").read_bytes().startswith(b"%PDF")
+    look_at((tmp_path / "outputs/report/index.html").as_uri(), done.stdout)
+    markdown_page = (tmp_path / "outputs/report/report.md").read_text()
+    assert all(f"({name}.png)" in markdown_page for name in FIGURES)
+    assert "resume=outputs/stopped`" in markdown_page
     filled = readme.read_text()
     assert "old" not in filled
     assert "| SGD | 0 to 9 | 88.2 ± 0.75 | 88.90 |" in filled
@@ -196,12 +215,41 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     assert readme.read_text() == filled
 
 
+def look_at(address: str, told: str) -> None:
+    """In a real browser, where there is one: every figure and table is there, it fits a phone, nothing complains."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        return
+    quiet = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=quiet.split())
+        page = chromium.new_page(viewport={"width": 390, "height": 800})
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("requestfailed", lambda request: complaints.append(request.url[:80]))
+        page.goto(address)
+        widths = page.evaluate("Object.fromEntries([...document.images].map(i => [i.id, [i.naturalWidth, i.width]]))")
+        assert set(widths) == {f"figure-{name}" for name in FIGURES}
+        assert all(natural > 100 and 100 < shown <= 390 for natural, shown in widths.values())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        tables_told = [line.removeprefix("## ") for line in told.splitlines() if line.startswith("## ")]
+        assert page.evaluate("[...document.querySelectorAll('table')].map(t => t.id.slice(6))") == tables_told
+        assert page.locator("pre", has_text="scripts/train.py").count() >= len(FIGURES) - 3
+        assert page.pdf()[:4] == b"%PDF"
+        chromium.close()
+        assert complaints == []
+
+
 def test_where_there_is_nothing_to_report_it_says_so(tmp_path: Path) -> None:
     done = reported(str(tmp_path), cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: no finished run")
+    assert done.stderr.startswith("error: no run under")
 
 
-@pytest.mark.parametrize("name", sorted(report.TABLES))
-def test_no_runs_make_no_rows(name: str) -> None:
-    assert report.TABLES[name]([], report.experiments()) == []
+def test_parts_without_runs_are_left_out() -> None:
+    known = report.experiments()
+    assert report.from_runs([], known) == []
+    for part in PARTS:
+        assert all(make([], known) == [] for make in part.tables.values())
+        assert all(draw([], known) is None for draw in part.figures.values())

@@ -67,4 +67,8 @@ def test_a_lifetime_side_by_side_evolves_first(tmp_path: Path, train: Command) -
     sweep = ["-m", "experiment=nne_signsgd_mnist10", *tiny, first, "learner.individuals=2", "seed=0,1"]
     done = train(*sweep, "hydra/launcher=parallel")
     assert done.returncode == 0, done.stderr
-    assert len(list(tmp_path.rglob("evolved/summary.json"))) == 2
+    for folder in list(tmp_path.rglob("evolved")):
+        (tmp_path / f"seed={summary(folder)['seed']}").symlink_to(folder)
+    grown = ["-m", "experiment=nne_signsgd_mnist10", *tiny, "learner.individuals=2", "seed=0,1"]
+    done = train(*grown, "learner.evolved=seed=${seed}")
+    assert (done.returncode, done.stderr) == (0, "")

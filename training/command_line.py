@@ -173,9 +173,11 @@ def _job(overrides: list[str], in_sweep: bool) -> Job:
     try:
         composed = compose("train", overrides, return_hydra_config=True)
         experiment = composed.hydra.runtime.choices.experiment
-        folder = Path(composed.hydra.sweep.dir, sweep_folder(own)) if in_sweep else None
         OmegaConf.set_struct(composed, False)
-        del composed["hydra"]
+        composed["own"] = own
+        own = list(composed.own)  # with what ${seed} stands for, as Hydra names a job's folder
+        folder = Path(composed.hydra.sweep.dir, sweep_folder(own)) if in_sweep else None
+        del composed["hydra"], composed["own"]
         for part in CHOICE:
             kept = f"{part}=none" in overrides and composed[part] is not None
             require(not kept, f"{part}=none: experiment={experiment} sets keys of {part}, so it cannot go without")

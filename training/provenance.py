@@ -34,4 +34,6 @@ def git_commit() -> str | None:
 
 def command() -> str:
     """The command line, as one could type it again; processes that it starts have it from their environment."""
-    return os.environ.get("NNE_COMMAND") or shlex.join(["python", *sys.argv])
+    script, root = Path(sys.argv[0]).resolve(), Path(__file__).resolve().parent.parent
+    named = script.relative_to(root) if script.is_relative_to(root) else sys.argv[0]
+    return os.environ.get("NNE_COMMAND") or shlex.join(["python", f"{named}", *sys.argv[1:]])
