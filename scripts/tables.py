@@ -29,7 +29,7 @@ TABLE_2: list[Cell] = [  # model, h, experiment, the paper's accuracy in %
     ("DNN, reward prediction", "1,000", "dnn_reward_h1000", 84.84, None),
     ("DNN, reward prediction", "100,000", "dnn_reward_h100k", 90.76, None),
 ]
-SIZES = {"trainer.max_steps", "data.per_class", "learner.genes", "learner.population", "features.width"}
+SIZES = {"trainer.max_steps", "data.per_class", "learner.population", "features.width"}
 CAPPED = ("features.cap", "learner.path", "data.source", "data.root", "data.download")
 PAPER = {experiment: value for _, _, experiment, value, _ in (*TABLE_1, *TABLE_2)}
 OTHERWISE: dict[str, Callable[[Any], str]] = {  # what a reading of the rule may have besides, in words; "" as usual

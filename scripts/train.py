@@ -19,6 +19,7 @@ from training.command_line import Job, check, register, understood
 from training.config import typed
 from training.errors import UserError, require
 from training.manual import manual_page
+from training.provenance import command
 
 log = logging.getLogger("train")
 FIRST = os.environ.get("RANK", "0") == "0"  # of several workers, the one that speaks
@@ -88,9 +89,6 @@ def check_all(arguments: Namespace) -> list[Job]:
 
 def tell_processes() -> None:
     """What the processes of a sweep that runs side by side must know of this one."""
-    from training.provenance import command
-
-    os.environ["NNE_COMMAND"] = command()
     places = str(Path(__file__).parent), os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
 
@@ -119,6 +117,7 @@ def tell_failed(jobs: list[Job]) -> int:
 
 def main() -> int:
     """Check the command line, then run it; the exit code is 2 for a user's error."""
+    os.environ["NNE_COMMAND"] = command()  # as it was typed; a sweep's processes have it from here
     sys.argv[1:] = understood(sys.argv[1:])
     arguments = get_args_parser().parse_args()
     if arguments.help:

@@ -4,6 +4,7 @@ Tags are documented in the README. A resumed run writes into the same files' fol
 checkpoint are purged, so that curves have neither gaps nor doubles.
 """
 
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class Dashboard:
         self, folder: Path, figures: Path, resumed_step: int | None, charts: dict[str, list[str]], texts: dict[str, str]
     ) -> None:
         self._figures = figures
+        threading.excepthook = _unless_full
         purge = None if resumed_step is None else resumed_step + 1
         self._writer = SummaryWriter(str(folder), purge_step=purge, max_queue=1000, flush_secs=15)
         if resumed_step is None:
@@ -49,15 +51,25 @@ class Dashboard:
         for name, figure in figures:
             figure.savefig(self._figures / f"{name}.png")
             self._writer.add_figure(f"pictures/{name}", figure, step, close=False)
-        self._writer.flush()
+        self.flush()
 
     def tell_profile(self, table: str) -> None:
         """Where the time of some steps went."""
         self._writer.add_text("profile", table)
 
+    def flush(self) -> None:
+        """Write out what is in the queue; raises ``OSError`` where that fails."""
+        self._writer.flush()
+
     def close(self) -> None:
         """Write out what is still in the queue."""
         self._writer.close()
+
+
+def _unless_full(found: threading.ExceptHookArgs) -> None:
+    """The thread that writes events dies of a full disk; ``flush`` raises its error again: no need to print it."""
+    if not isinstance(found.exc_value, OSError):
+        threading.__excepthook__(found)
 
 
 def as_text(config: dict[str, object]) -> str:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -50,6 +51,7 @@ class RunFolder:
             raise UserError(f"{path} cannot be written to ({error.strerror}); choose another run_dir") from error
         self._log = logging.FileHandler(path / LOG)
         self._log.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        self._log.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk is told elsewhere
         logging.getLogger().addHandler(self._log)
         self._rows: csv.DictWriter[str] | None = None
         self._metrics: TextIO | None = None
@@ -101,7 +103,8 @@ class RunFolder:
     def close(self) -> None:
         """Let go of the files and of the lock."""
         if self._metrics:
-            self._metrics.close()
+            with suppress(OSError):  # of a full disk, once more
+                self._metrics.close()
         logging.getLogger().removeHandler(self._log)
         self._log.close()
         self._lock.close()

@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -59,7 +60,6 @@ class Trainer:
             "command": provenance.command(),
             "data": f"{data.name}: {data.note}",
         }
-        run.forget_after(self.step)
         self.dashboard = Dashboard(run.path, run.figures, resumed.step if resumed else None, learner.charts, texts)
 
     def train(self) -> dict[str, Any]:
@@ -72,6 +72,7 @@ class Trainer:
         handlers = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
         limit = self.config.trainer.max_steps
         try:
+            self.run.forget_after(self.step)
             if self.step == 0:  # from its first row on, a run can be gone on with
                 self.save()
             bar = ProgressBar(self.learner.step_name, self.learner.headline, self.step, limit)
@@ -88,10 +89,14 @@ class Trainer:
                 self.save()
                 raise Interrupted(self._signal, f"{reason}; {self._way_on()}")
             return self.finish(reason)
+        except OSError as error:
+            why = error.strerror or error
+            raise UserError(f"{self.run.path} cannot be written to ({why}); {self._way_on()}") from error
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-            self.dashboard.close()
+            with suppress(OSError):  # what matters was written out before every checkpoint
+                self.dashboard.close()
 
     def train_step(self) -> Metrics:
         """One step of the learner, with the evaluation where one is due; timed."""
@@ -113,13 +118,10 @@ class Trainer:
         wrong = [name for name, value in metrics.items() if not abs(value) < float("inf")]
         if wrong:
             raise UserError(f"{wrong[0]} is no longer finite at {self.learner.step_name} {self.step}; {self._way_on()}")
-        try:
-            self.run.log(self.step, metrics)
-            self.dashboard.log(self.step, metrics)
-            if is_milestone(self.step):
-                self.show()
-        except OSError as error:
-            raise UserError(f"{self.run.path} cannot be written to ({error.strerror}); {self._way_on()}") from error
+        self.run.log(self.step, metrics)
+        self.dashboard.log(self.step, metrics)
+        if is_milestone(self.step):
+            self.show()
         if time.monotonic() - self._saved_at >= self.config.trainer.checkpoint_seconds:
             self.save()
 
@@ -129,7 +131,8 @@ class Trainer:
         self.dashboard.show(self.step, self.learner.histograms(), figures)
 
     def save(self) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint, once the records of all steps before it are on the disk."""
+        self.dashboard.flush()
         facts = checkpoint.Facts(self.experiment, self.data.name, self.step, self.seconds, to_dict(self.config))
         checkpoint.save(self.run.checkpoints, self.learner.state_dict(), facts, self.config.trainer.keep_checkpoints)
         self._saved_step, self._saved_at = self.step, time.monotonic()
@@ -146,9 +149,9 @@ class Trainer:
         return self.learner.reason_to_stop()
 
     def finish(self, reason: str) -> dict[str, Any]:
-        """Save, take the last pictures, and write ``summary.json``."""
-        self.save()
+        """Take the last pictures, save, and write ``summary.json``."""
         self.show()
+        self.save()
         measured = self.learner.summary(self.data.test_images, self.data.test_labels)
         data = self.data
         summary = {
