@@ -254,6 +254,15 @@ def to_dict(config: Config) -> dict[str, Any]:
     return plain
 
 
+def hyperparameters(config: Config, dataset: str) -> dict[str, str | float]:
+    """What tells runs apart in a table of them: the same keys for every run of a learner."""
+    plain = to_dict(config)
+    parts = ("network", "features", "learner")
+    found = {f"{part}.{name}": value for part in parts for name, value in (plain[part] or {}).items()}
+    found |= {"seed": config.seed, "data": dataset, "data.classes": len(config.data.classes) if config.data else 0}
+    return {name: value if isinstance(value, int | float) else str(value) for name, value in found.items()}
+
+
 def from_dict(stored: Mapping[str, Any], learners: Mapping[str, Any]) -> Config:
     """The inverse of ``to_dict``, given the schema of each learner by name.
 

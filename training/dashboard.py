@@ -7,14 +7,16 @@ checkpoint are purged, so that curves have neither gaps nor doubles.
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from matplotlib.figure import Figure
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard import SummaryWriter, summary
 
 from training.learner import Metrics, is_sampled
 
+_hparams: Any = summary.hparams
 LARGEST = 1e20  # TensorBoard has no bins beyond
 
 
@@ -22,7 +24,14 @@ class Dashboard:
     """The TensorBoard of one run; ``figures`` are also kept as PNG files, for papers and for people without it."""
 
     def __init__(
-        self, folder: Path, figures: Path, resumed_step: int | None, charts: dict[str, list[str]], texts: dict[str, str]
+        self,
+        folder: Path,
+        figures: Path,
+        resumed_step: int | None,
+        charts: dict[str, list[str]],
+        texts: dict[str, str],
+        hyperparameters: dict[str, str | float],
+        headline: str,
     ) -> None:
         self._figures = figures
         threading.excepthook = _unless_full
@@ -34,6 +43,8 @@ class Dashboard:
             )
             for tag, text in texts.items():
                 self._writer.add_text(tag, text)
+            # Not by add_hparams, which would make a second run; the table's figure is the last point of the headline.
+            self._tell(*_hparams(hyperparameters, {headline: None})[:2])
 
     def log(self, step: int, metrics: Metrics) -> None:
         """Scalars: of every step up to 1,000, of every tenth up to 10,000 and so on; ``metrics.csv`` has all."""
@@ -52,6 +63,15 @@ class Dashboard:
             figure.savefig(self._figures / f"{name}.png")
             self._writer.add_figure(f"pictures/{name}", figure, step, close=False)
         self.flush()
+
+    def finish(self) -> None:
+        """The run has ended as it should."""
+        self._tell(_hparams({}, {})[2])
+
+    def _tell(self, *parts: Any) -> None:
+        writer: Any = self._writer.file_writer
+        for part in parts:
+            writer.add_summary(part)
 
     def tell_profile(self, table: str) -> None:
         """Where the time of some steps went."""

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 from training import checkpoint, provenance
-from training.config import Config, to_dict
+from training.config import Config, hyperparameters, to_dict
 from training.dashboard import Dashboard, as_text
 from training.data import Dataset
 from training.device import peak_memory
@@ -60,7 +60,15 @@ class Trainer:
             "command": provenance.command(),
             "data": f"{data.name}: {data.note}",
         }
-        self.dashboard = Dashboard(run.path, run.figures, resumed.step if resumed else None, learner.charts, texts)
+        self.dashboard = Dashboard(
+            run.path,
+            run.figures,
+            resumed.step if resumed else None,
+            learner.charts,
+            texts,
+            hyperparameters(config, data.name),
+            learner.headline,
+        )
 
     def train(self) -> dict[str, Any]:
         """Learn until there is a reason to stop, and return the summary.
@@ -151,6 +159,7 @@ class Trainer:
     def finish(self, reason: str) -> dict[str, Any]:
         """Take the last pictures, save, and write ``summary.json``."""
         self.show()
+        self.dashboard.finish()
         self.save()
         measured = self.learner.summary(self.data.test_images, self.data.test_labels)
         data = self.data
