@@ -118,12 +118,19 @@ def test_a_missing_module_is_one_line(train: Command) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("name", "said"), [("knapsack", "no knapsack is worth more than"), ("cartpole", "mean 4")])
-def test_examples_run(name: str, said: str) -> None:
-    if name == "cartpole":
-        pytest.importorskip("gymnasium")
-    command = [sys.executable, str(REPOSITORY / "scripts" / "examples" / f"{name}.py")]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=240)
+EXAMPLES = {
+    "knapsack": "no knapsack is worth more than",
+    "cartpole": "mean 4",
+    "dopamine": "epoch 10: 8",
+    "search": "best: 0.",
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_run(name: str, tmp_path: Path) -> None:
+    said, few = EXAMPLES[name], ["1"] if name == "search" else []
+    command = [sys.executable, str(REPOSITORY / "scripts" / "examples" / f"{name}.py"), *few]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert said in done.stdout
 
