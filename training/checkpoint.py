@@ -98,9 +98,13 @@ def load(path: Path) -> tuple[State, Facts]:
     if metadata.get("sha256") != _digest(state, text):
         raise UserError(f"checkpoint {path} is damaged (its SHA-256 differs)")
     facts = json.loads(text)
-    if facts.get("format") != FORMAT:
-        raise UserError(f"checkpoint {path} has format {facts.get('format')}, this version reads {FORMAT}")
-    return state, Facts(**facts)
+    version = facts.get("format") if isinstance(facts, dict) else None
+    if version != FORMAT:
+        raise UserError(f"checkpoint {path} has format {version}, this version reads {FORMAT}")
+    try:
+        return state, Facts(**facts)
+    except TypeError as error:
+        raise UserError(f"checkpoint {path} was not written by this project ({error})") from error
 
 
 def state_sha256(state: State) -> str:

@@ -145,16 +145,17 @@ def known_keys(learners: dict[str, Any]) -> dict[str, tuple[Any, str]]:
 
 def _check_name(override: Override, loader: ConfigLoader, known: dict[str, Any]) -> None:
     name = override.key_or_group
-    if name == "hydra" or name.startswith(("hydra.", "hydra/")):
-        return
-    if name in loader.list_groups(""):
+    require(not override.is_delete(), f"{name} cannot be deleted; set it to another value")
+    above, _, last = name.rpartition("/")
+    if last in loader.list_groups(above):
         options = [o for o in loader.get_group_options(name, ObjectType.CONFIG) if not o.startswith("schema_")]
         asked = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
         for option in asked:
             require(option in options, f"there is no {name}={option}{_nearest(str(option), options)}")
         return
+    if name.startswith("hydra."):
+        return
     require(name in known, f"there is no key {name}{_nearest(name, list(known))}")
-    require(not override.is_delete(), f"{name} cannot be deleted; set it to another value")
 
 
 def _nearest(name: str, choices: list[str]) -> str:
@@ -185,7 +186,8 @@ def _job(overrides: list[str], in_sweep: bool) -> Job:
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_cause(error)) from error
     except AssertionError as error:  # OmegaConf's, at a key of a part that is null
-        absent = [o.split("=")[0] for o in overrides if o.split(".")[0] in CHOICE]
+        names = [o.lstrip("+").split("=")[0] for o in overrides]
+        absent = [name for name in names if name.split(".")[0] in CHOICE]
         require(not absent, f"{', '.join(absent)}: this experiment has no such part (choose one as in {_choices()})")
         raise error
 

@@ -74,8 +74,12 @@ def load(path: Path) -> nn.Sequential:
         raise UserError(f"{path} is not a network that scripts/export.py wrote ({error})") from error
     own = isinstance(layers, str)
     require(not own, f"{path} holds the state_dict of {layers}: make one and call its load_state_dict")
-    network = nn.Sequential(*(LAYERS[kind](*sizes) for kind, *sizes in layers))
-    network.load_state_dict(state)
+    try:
+        with torch.device("meta"):  # whatever sizes a file tells of, no memory is taken for them
+            network = nn.Sequential(*(LAYERS[kind](*sizes) for kind, *sizes in layers))
+        network.load_state_dict(state, assign=True)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} does not hold the network that it says ({error})") from error
     return network.eval()
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ IRRELEVANT = (
 )
 """Keys that do not make a run another experiment; ``trainer.max_steps`` alone of the trainer's does."""
 
+log = logging.getLogger(__name__)
 Row = dict[str, str]
 
 
@@ -82,8 +84,13 @@ class Run:
 
 def find_runs(folders: Iterable[Path]) -> list[Run]:
     """Every finished run below some folders, by path; one that stands in several of them counts once."""
-    files = sorted({file for folder in folders for file in folder.rglob(SUMMARY)})
-    return [Run(file.parent, json.loads(file.read_text())) for file in files]
+    found = []
+    for file in sorted({file for folder in folders for file in folder.rglob(SUMMARY)}):
+        try:
+            found.append(Run(file.parent, json.loads(file.read_text())))
+        except ValueError as error:
+            log.warning("%s is damaged and left out: %s", file, error)
+    return found
 
 
 @dataclass(frozen=True)
