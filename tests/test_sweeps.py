@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.conftest import SMALL, Command, summary
+from training import device
 from training.command_line import sweep_folder
 
 JOBS = ["experiment=nne_mnist10", *[a for a in SMALL if not a.startswith("learner.genes")], "trainer.max_steps=2"]
@@ -72,3 +74,20 @@ def test_a_lifetime_side_by_side_evolves_first(tmp_path: Path, train: Command) -
     grown = ["-m", "experiment=nne_signsgd_mnist10", *tiny, "learner.individuals=2", "seed=0,1"]
     done = train(*grown, "learner.evolved=seed=${seed}")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_each_job_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[torch.device] = []
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "set_device", used.append)
+    try:
+        chosen = [device.choose("auto", "float32", job).device.index for job in range(5)]
+        assert chosen == [0, 1, 2, 0, 1]
+        assert [place.index for place in used] == chosen
+        assert device.choose("cpu", "float32", 1).device.type == "cpu"
+        monkeypatch.setenv("LOCAL_RANK", "2")  # under torchrun, each worker has its own
+        assert device.choose("auto", "float32", 1).device.index == 2
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -18,6 +18,7 @@ from training.data import Dataset
 from training.device import Compute
 from training.errors import UserError
 from training.learner import Metrics, State
+from training.progress import ProgressBar, log_to_console
 from training.run_folder import RunFolder
 from training.trainer import Trainer
 
@@ -109,3 +110,20 @@ def test_the_log_file_is_let_go_when_the_folder_is_closed(tmp_path: Path) -> Non
     before = list(logging.getLogger().handlers)
     RunFolder(tmp_path, resuming=False).close()
     assert logging.getLogger().handlers == before
+
+
+def test_scalars_grow_ever_fewer_and_metrics_keep_every_step(tmp_path: Path, digits: Dataset) -> None:
+    trainer(tmp_path, digits, Counter(), max_steps=1234, checkpoint_seconds=1000, evaluate_every=1000).train()
+    events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [*range(1, 1001), *range(1010, 1231, 10)]
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1235
+
+
+def test_quiet_means_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    log_to_console(quiet=True)
+    logging.getLogger("training.session").info("told to nobody")
+    with ProgressBar("step", "test/accuracy", 0, 3) as bar:
+        bar.update(1, {"speed/steps_per_second": 1.0, "speed/seconds": 1.0, "test/accuracy": 0.5})
+    logging.getLogger("training.checkpoint").warning("damaged")
+    assert capfd.readouterr() == ("", "damaged\n")
+    log_to_console()

@@ -30,6 +30,7 @@ def log_to_console(job: str = "", quiet: bool = False) -> None:
     if quiet:
         handler: logging.Handler = logging.StreamHandler()
         handler.setLevel(logging.WARNING)
+        handler.setFormatter(logging.Formatter("%(message)s"))
     elif console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False, markup=False)
         handler.setFormatter(logging.Formatter("%(message)s"))
