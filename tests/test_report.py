@@ -168,6 +168,14 @@ def test_variants_of_an_experiment_answer_the_papers_questions(tmp_path: Path) -
     assert evolutions.speed(runs[0], first=True) == pytest.approx(3 / (1 / 4 + 1 / 2 + 1 / 5))
 
 
+def test_a_run_that_was_made_twice_counts_once(tmp_path: Path) -> None:
+    for name, bits in (("a", "1f"), ("b", "1f"), ("c", "2e")):
+        finished(tmp_path / name, "sgd_mnist10", state_sha256=bits)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "summary.json").write_text("{")
+    assert [run.folder.name for run in find_runs([tmp_path, tmp_path])] == ["a", "c"]
+
+
 def test_spread_and_markdown() -> None:
     assert spread([1.0]) == "1.0"
     assert spread([1, 3], 2) == "2.00 ± 1.41"

@@ -83,14 +83,16 @@ class Run:
 
 
 def find_runs(folders: Iterable[Path]) -> list[Run]:
-    """Every finished run below some folders, by path; one that stands in several of them counts once."""
-    found = []
+    """Every finished run below some folders, by path; one that was made twice, to the same bits, counts once."""
+    found: dict[Any, Run] = {}
     for file in sorted({file for folder in folders for file in folder.rglob(SUMMARY)}):
         try:
-            found.append(Run(file.parent, json.loads(file.read_text())))
+            run = Run(file.parent, json.loads(file.read_text()))
+            bits = run.summary.get("state_sha256", run.folder)
+            found.setdefault((run.experiment, run.dataset, run.summary["seed"], bits), run)
         except ValueError as error:
             log.warning("%s is damaged and left out: %s", file, error)
-    return found
+    return list(found.values())
 
 
 @dataclass(frozen=True)
