@@ -13,7 +13,7 @@ from nne.evolved import evolved
 from nne.figures import convergence
 from nne.figures import trajectories as draw_trajectories
 from training import figures
-from training.results import Row, Run
+from training.results import Row, Run, typed
 
 
 def beside_paper(rows: list[Row], column: str) -> Figure | None:
@@ -116,21 +116,31 @@ def linear(runs: list[Run], _: tables.Experiments) -> Figure | None:
     return figure
 
 
-def figure_3(runs: list[Run], _: tables.Experiments) -> Figure | None:
-    """Fig. 3, accuracy against the number of genes, one line per experiment and data set."""
-    lines: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        lines[f"{run.experiment}, {run.dataset}"][run.key("learner.genes")].append(run.accuracy)
+def figure_3(runs: list[Run], experiments: tables.Experiments) -> Figure | None:
+    """Fig. 3, accuracy against the number of genes, a line for runs that are alike but for that."""
+    lines = {
+        ", ".join(filter(None, like)): {n: [run.accuracy for run in found] for n, found in by_genes.items()}
+        for like, by_genes in alike_but_genes(runs, experiments).items()
+    }
     return _against(lines, "number of genes n", "test accuracy of individuals, %", lines_at=papers(runs))
 
 
-def swept(runs: list[Run]) -> list[Run]:
-    """The runs of every experiment and data set that was run with several numbers of genes and is else the same."""
-    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+def swept(runs: list[Run], experiments: tables.Experiments) -> list[Run]:
+    """The runs that others are alike but for the number of genes."""
+    several = [by_genes for by_genes in alike_but_genes(runs, experiments).values() if len(by_genes) > 1]
+    return [run for by_genes in several for found in by_genes.values() for run in found]
+
+
+def alike_but_genes(
+    runs: list[Run], experiments: tables.Experiments
+) -> dict[tuple[str, str, str], dict[int, list[Run]]]:
+    """Runs by the number of genes, for each experiment, data set and whatever else is otherwise."""
+    groups: dict[tuple[str, str, str], dict[int, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        groups[run.experiment, run.dataset].append(run)
-    several = [found for found in groups.values() if len({run.key("learner.genes") for run in found}) > 1]
-    return [run for found in several for run in found]
+        otherwise = tables.settings_of(run, experiments).items()
+        words = " ".join(f"{name}={typed(value)}" for name, value in otherwise if name != "learner.genes")
+        groups[run.experiment, run.dataset, words][run.key("learner.genes")].append(run)
+    return groups
 
 
 def caps(runs: list[Run], _: tables.Experiments) -> Figure | None:

@@ -39,23 +39,23 @@ def cells(known: Iterable[Cell]) -> Select:
     ]
 
 
-def longest(runs: list[Run], _: Experiments) -> list[Run]:
-    """The evolution with the most generations."""
+def longest(runs: list[Run], experiments: Experiments) -> list[Run]:
+    """The evolution with the most generations, of those as they are written if there are any."""
     evolved = [run for run in runs if run.learner == "evolution"]
-    return [max(evolved, key=lambda run: int(run.summary["generations"]))] if evolved else []
+    written = tables.comparable(evolved, experiments)
+    return [max(written or evolved, key=lambda run: int(run.summary["generations"]))] if evolved else []
 
 
 def by_genes(digits: int) -> Select:
-    """Evolutions of the first ``digits`` digits that were run with several numbers of genes."""
-    return lambda runs, _: pictures.swept(
-        [r for r in runs if r.learner == "evolution" and len(r.key("data.classes")) == digits]
+    """Evolutions of the first ``digits`` digits that differ in nothing but the number of genes."""
+    return lambda runs, experiments: pictures.swept(
+        [r for r in runs if r.learner == "evolution" and len(r.key("data.classes")) == digits], experiments
     )
 
 
 def capped(runs: list[Run], _: Experiments) -> list[Run]:
-    """Output layers on random features, with a cap or beside one."""
-    wide = [run for run in runs if run.key("features.width") is not None]
-    return wide if any(run.key("features.cap") for run in wide) else []
+    """Output layers on random features that were tried with several caps."""
+    return [run for by_cap in tables.cap_groups(runs) for found in by_cap.values() for run in found]
 
 
 PARTS = [

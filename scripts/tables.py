@@ -186,14 +186,19 @@ def cap_costs(runs: list[Run], _: Experiments) -> list[Row]:
     return _by_cap(touching, lambda found: spread((1000 * r.step_seconds for r in found), 0))
 
 
-def _by_cap(runs: list[Run], cell: Callable[[list[Run]], str]) -> list[Row]:
+def cap_groups(runs: list[Run]) -> list[dict[int | None, list[Run]]]:
+    """Runs by their cap, for every learner on random features that was tried with several."""
     groups: dict[str, dict[int | None, list[Run]]] = {}
     for run in on_one([run for run in runs if run.key("features.width") is not None]):
         parts = {name: run.summary["config"][name] for name in ("data", "features", "learner")}
         every = {**flat(parts), "trainer.max_steps": run.key("trainer.max_steps")}
         same = {name: value for name, value in every.items() if name not in CAPPED}
         groups.setdefault(f"{same}", {}).setdefault(run.key("features.cap"), []).append(run)
-    tried = [by_cap for _, by_cap in sorted(groups.items()) if len(by_cap) > 1]
+    return [by_cap for _, by_cap in sorted(groups.items()) if len(by_cap) > 1]
+
+
+def _by_cap(runs: list[Run], cell: Callable[[list[Run]], str]) -> list[Row]:
+    tried = cap_groups(runs)
     caps = sorted({k for by_cap in tried for k in by_cap}, key=lambda k: k or float("inf"))
     rows = []
     for by_cap in tried:
