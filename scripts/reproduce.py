@@ -73,7 +73,7 @@ def features(name: str, seconds: float, experiment: str, *overrides: str, slow: 
 
 SWEPT = "learner.genes=500,1000,2000,5000"
 RULES = "learner.rule=literal,text,introduction,gated,reward_prediction_drawn"
-VARIANTS = {"freeze": "learner.freeze=0.002", "cap": "network.cap=256", "igo": "learner.selection=igo"}
+VARIANTS = {"freeze": "learner.freeze=0.002", "relu": "learner.expression=relu", "igo": "learner.selection=igo"}
 STAGES: list[Stage | Analysis] = [
     nne("nne_mnist10", 60, "experiment=nne_mnist10"),
     nne("nne_mnist5", 35, "experiment=nne_mnist5"),
@@ -98,6 +98,7 @@ STAGES: list[Stage | Analysis] = [
     Stage("linear", 45, ("experiment=nne_linear",), ("trainer.max_steps=20", "learner.genes=20000"), slow=True),
     Analysis("theorem1", 60),
     Analysis("theorem2", 60),
+    nne("cap", 1000, "experiment=nne_mnist10", "network.cap=256", only="paper"),
     nne("printed10", 71_000, "experiment=nne_mnist10_paper", "trainer.max_steps=100000", only="paper"),
     nne("printed5", 36_000, "experiment=nne_mnist5_paper", "trainer.max_steps=100000", only="paper"),
 ]
