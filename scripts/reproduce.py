@@ -59,7 +59,7 @@ class Analysis:
     seconds: float
 
 
-def nne(name: str, seconds: float, *overrides: str, slow: bool = False, only: str | None = None) -> Stage:
+def evolving(name: str, seconds: float, *overrides: str, slow: bool = False, only: str | None = None) -> Stage:
     """A stage of evolution."""
     tiny = (*TINY, "trainer.max_steps=12", "learner.population=200")
     return Stage(name, seconds, overrides, tiny, slow, only)
@@ -75,8 +75,8 @@ SWEPT = "learner.genes=500,1000,2000,5000"
 RULES = "learner.rule=literal,text,introduction,gated,reward_prediction_drawn"
 VARIANTS = {"freeze": "learner.freeze=0.002", "relu": "learner.expression=relu", "igo": "learner.selection=igo"}
 STAGES: list[Stage | Analysis] = [
-    nne("nne_mnist10", 60, "experiment=nne_mnist10"),
-    nne("nne_mnist5", 35, "experiment=nne_mnist5"),
+    evolving("nne_mnist10", 60, "experiment=nne_mnist10"),
+    evolving("nne_mnist5", 35, "experiment=nne_mnist5"),
     Stage("grown10", 8, ("experiment=nne_signsgd_mnist10",), evolved="nne_mnist10"),
     Stage("grown5", 6, ("experiment=nne_signsgd_mnist5",), evolved="nne_mnist5"),
     Stage("sgd_mnist10", 30, ("experiment=sgd_mnist10",)),
@@ -85,8 +85,8 @@ STAGES: list[Stage | Analysis] = [
     features("signsgd_h1000", 20, "signsgd_features_h1000"),
     features("dnn_h1000", 20, "dnn_h1000"),
     features("dnn_reward_h1000", 25, "dnn_reward_h1000"),
-    nne("genes10", 25, "experiment=nne_mnist10", SWEPT, slow=True),
-    nne("genes5", 16, "experiment=nne_mnist5", SWEPT, slow=True),
+    evolving("genes10", 25, "experiment=nne_mnist10", SWEPT, slow=True),
+    evolving("genes5", 16, "experiment=nne_mnist5", SWEPT, slow=True),
     features("dnn_h100k", 70, "dnn_h100k", slow=True),
     features("dnn_reward_h100k", 75, "dnn_reward_h100k", slow=True),
     features("dnn_infinite", 25, "dnn_infinite", slow=True),
@@ -94,13 +94,13 @@ STAGES: list[Stage | Analysis] = [
     features("signsgd_h100k", 490, "signsgd_features_h100k", slow=True),
     features("kcap", 90, "dnn_kcap", "features.cap=64,256,1024,4096", slow=True),
     features("readings", 20, "dnn_h1000", RULES, slow=True),
-    *(nne(name, 90, "experiment=nne_mnist10", override, slow=True) for name, override in VARIANTS.items()),
+    *(evolving(name, 90, "experiment=nne_mnist10", override, slow=True) for name, override in VARIANTS.items()),
     Stage("linear", 45, ("experiment=nne_linear",), ("trainer.max_steps=20", "learner.genes=20000"), slow=True),
     Analysis("theorem1", 60),
     Analysis("theorem2", 60),
-    nne("cap", 1000, "experiment=nne_mnist10", "network.cap=256", only="paper"),
-    nne("printed10", 71_000, "experiment=nne_mnist10_paper", "trainer.max_steps=100000", only="paper"),
-    nne("printed5", 36_000, "experiment=nne_mnist5_paper", "trainer.max_steps=100000", only="paper"),
+    evolving("cap", 1000, "experiment=nne_mnist10", "network.cap=256", only="paper"),
+    evolving("printed10", 71_000, "experiment=nne_mnist10_paper", "trainer.max_steps=100000", only="paper"),
+    evolving("printed5", 36_000, "experiment=nne_mnist5_paper", "trainer.max_steps=100000", only="paper"),
 ]
 
 

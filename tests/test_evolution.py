@@ -148,5 +148,5 @@ def test_figures_can_be_drawn(small: Config, digits: Dataset, fp32: Compute, tmp
     for name, figure in learner.figures(digits.test_images, digits.test_labels):
         figure.savefig(tmp_path / f"{name}.png")
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
-    assert sizes.keys() == {"convergence", "confusion", "receptive_fields"}
+    assert sizes.keys() == {"convergence", "trajectories", "confusion", "receptive_fields"}
     assert min(sizes.values()) > 5000

@@ -211,7 +211,6 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     drawn = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")}
     assert {name for name in written if name.endswith(("png", "pdf"))} == drawn
     assert (tmp_path / "outputs/report/figure2.pdf").read_bytes().startswith(b"%PDF")
-    look_at((tmp_path / "outputs/report/index.html").as_uri(), done.stdout)
     markdown_page = (tmp_path / "outputs/report/report.md").read_text()
     assert all(f"({name}.png)" in markdown_page for name in FIGURES)
     assert "resume=outputs/stopped`" in markdown_page
@@ -221,13 +220,14 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     assert filled.endswith(last)
     assert reported("outputs", "--readme", "README.md", cwd=tmp_path).returncode == 0
     assert readme.read_text() == filled
+    look_at((tmp_path / "outputs/report/index.html").as_uri(), done.stdout)  # last: it may skip
 
 
 def look_at(address: str, told: str) -> None:
     """In a real browser, where there is one: every figure and table is there, it fits a phone, nothing complains."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
-        return
+        pytest.skip("all but the look in a browser: there is none here")
     quiet = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update"
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=quiet.split())
