@@ -40,7 +40,7 @@ def evaluate(folder: Path, split: str) -> None:
     path = folder / "figures" / f"confusion_{split}.png"
     path.parent.mkdir(exist_ok=True)
     figures.confusion(counts, f"{split}, {done}").savefig(path)
-    console.print(f"the confusion matrix is in {path}")
+    console.print(f"the confusion matrix is in {path}", soft_wrap=True)
 
 
 def images_of(data: Dataset, split: str) -> tuple[Tensor, Tensor]:

@@ -48,7 +48,7 @@ def predict(folder: Path, files: list[Path]) -> None:
     path.parent.mkdir(exist_ok=True)
     answers = [f"{data.classes[int(row.argmax())]} ({float(row.max()):.0%})" for row in sure]
     figures.sheet(digits[:MOST_DRAWN].view(-1, 28, 28), answers[:MOST_DRAWN]).savefig(path)
-    console.print(f"what the network saw is in {path}")
+    console.print(f"what the network saw is in {path}", soft_wrap=True)
 
 
 def temperature(logits: Tensor, labels: Tensor) -> float:

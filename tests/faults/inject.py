@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -192,9 +193,9 @@ def inject(fault: Fault, whole: Whole) -> dict[str, str]:
         with tempfile.TemporaryDirectory() as place:
             try:
                 figures.append(fault.do(Path(place) / "run", whole))
-            except (AssertionError, subprocess.SubprocessError, OSError, UserError) as error:
+            except (AssertionError, subprocess.SubprocessError, OSError, UserError):
                 lost += 1
-                print(f"{fault.do.__name__}, trial {trial}: {str(error)[-2000:]}", file=sys.stderr)
+                print(f"{fault.do.__name__}, trial {trial}: {traceback.format_exc()[-3000:]}", file=sys.stderr)
     numbers = [float(figure) for figure in figures if figure]
     return {
         "what was done": fault.do.__doc__ or "",
