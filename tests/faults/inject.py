@@ -145,7 +145,7 @@ def backwards(folder: Path, whole: Whole) -> str:
     place.mkdir()
     patch = "import time\nstart, tick = time.time(), time.monotonic\nbegan = tick()\n"
     (place / "sitecustomize.py").write_text(patch + "time.time = lambda: start - 60 * (tick() - began)\n")
-    process = command(folder, PYTHONPATH=str(place))
+    process = command(folder, PYTHONPATH=os.pathsep.join([str(place), os.environ.get("PYTHONPATH", "")]))
     time.sleep(random.uniform(0.5, 1) * whole.seconds)
     process.kill()
     process.communicate()
