@@ -10,19 +10,18 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from learners import LEARNERS, build
+from learners import build, composed
 from tests.conftest import REPOSITORY, SMALL, Command, environment
-from training import exported
+from training import data, device, exported
 from training.data import Dataset
 from training.errors import UserError
 from training.handwriting import read_digit
 from training.plain import KCap
-from training.session import restored
 
-TINY = ["data=embedded", "data.per_class=20", "trainer.max_steps=3", "run_dir=run"]
+TINY = ["data=embedded", "data.per_class=20"]
 HIDDEN = ["network.hidden=[40,30]", "network.cap=10"]
 RUNS = {
-    "nne_mnist10": [*SMALL, "trainer.max_steps=3", "run_dir=run", *HIDDEN],
+    "nne_mnist10": [*SMALL, *HIDDEN],
     "sgd_mnist10": [*TINY, *HIDDEN],
     "dnn_h1000": [*TINY, "features.width=5000"],
     "dnn_kcap": [*TINY, "features.width=300", "features.cap=20", "learner.path=primal", "learner.average=true"],
@@ -37,15 +36,15 @@ def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("experiment", RUNS)
-def test_the_exported_network_answers_as_the_run_does(
-    experiment: str, train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NNE_DATA", "/nonexistent")
-    done = train(f"experiment={experiment}", *RUNS[experiment])
-    assert done.returncode == 0, done.stderr
-    learner, data, _ = restored(tmp_path / "run", LEARNERS, build)
-    weights, graph = exported.save(learner.as_module(), tmp_path / "export", {"classes": data.classes})
-    images, labels = data.test_images, data.test_labels
+def test_the_exported_network_answers_as_the_run_does(experiment: str, tmp_path: Path) -> None:
+    config = composed(f"experiment={experiment}", *RUNS[experiment])
+    compute = device.choose("cpu", config.precision)
+    digits = data.load(config.data, config.seed)
+    learner = build(config, digits, compute)
+    for _ in range(3):
+        learner.step()
+    weights, graph = exported.save(learner.as_module(), tmp_path / "export", {"classes": digits.classes})
+    images, labels = digits.test_images, digits.test_labels
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     found = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
     if experiment == "nne_cnn":

@@ -85,6 +85,7 @@ def test_a_convolutional_net_evolves_freezes_and_resumes(small: Config, digits: 
     assert state_sha256(resumed.state_dict()) == state_sha256(unbroken.state_dict())
     assert [name for name, _ in unbroken.figures(digits.test_images, digits.test_labels)] == [
         "convergence",
+        "trajectories",
         "confusion",
     ]
 

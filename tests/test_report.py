@@ -218,8 +218,10 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     assert "old" not in filled
     assert "| SGD | 0 to 9 | 88.2 ± 0.75 | 88.90 |" in filled
     assert filled.endswith(last)
-    assert reported("outputs", "--readme", "README.md", cwd=tmp_path).returncode == 0
-    assert readme.read_text() == filled
+    row = {"model": "SGD"}
+    report.insert({"table1": [row]}, readme)
+    report.insert({"table1": [row]}, readme)
+    assert readme.read_text().count("| SGD |") == 1
     look_at((tmp_path / "outputs/report/index.html").as_uri(), done.stdout)  # last: it may skip
 
 

@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 
 TRAIN = Path(__file__).parent.parent / "train.py"
 FOLDER = Path("outputs/search")
-FIXED = ["experiment=nne_mnist10", "data=embedded", "learner.genes=1000", "trainer.max_steps=60", "trainer.quiet=true"]
+FIXED = ["experiment=nne_mnist10", "data=embedded", "learner.genes=1000", "trainer.max_steps=40", "trainer.quiet=true"]
 
 
 def run(trial: optuna.Trial) -> float | None:
