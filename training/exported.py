@@ -39,13 +39,13 @@ def save(network: nn.Module, folder: Path, facts: dict[str, Any]) -> list[Path]:
         import onnxscript  # noqa: F401  # torch.onnx.export needs it
     except ImportError as error:
         raise UserError(f"{error.name} is missing: pip install -e '.[export]'") from error
-    folder.mkdir(parents=True, exist_ok=True)
     weights, graph = folder / WEIGHTS, folder / ONNX
     metadata = {name: json.dumps(value) for name, value in {**facts, "layers": describe(network)}.items()}
     some = torch.rand(3, 784, generator=torch.Generator().manual_seed(0))
     batch = {0: torch.export.Dim("batch")}
     names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": (batch,)}
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         _whole(weights, lambda path: save_file(network.state_dict(), path, metadata))
         with _silence():
             exporter: dict[str, Any] = {"external_data": False, "verbose": False, **names}
