@@ -31,23 +31,26 @@ def test_what_a_run_has_learnt(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert train(f"experiment={experiment}", *RUNS[experiment], "run_dir=run").returncode == 0
-    done = evaluate("run=run", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    found = re.findall(r"│ (\d) +│ 300 +│ ([\d.]+) +│", done.stdout)
+    monkeypatch.setenv("NNE_DATA", "/nonexistent")
+    monkeypatch.setenv("COLUMNS", "200")
+    script.evaluate(tmp_path / "run", "test")
+    printed = capsys.readouterr().out
+    found = re.findall(r"│ (\d) +│ 300 +│ ([\d.]+) +│", printed)
     assert [digit for digit, _ in found] == list("0123456789")
     mean = sum(float(share) for _, share in found) / 10
-    told = re.search(r"(?:individuals|accuracy): ([\d.]+)%", done.stdout)
+    told = re.search(r"(?:individuals|accuracy): ([\d.]+)%", printed)
     assert told
     assert float(told[1]) == pytest.approx(mean, abs=0.01)
     if experiment != "nne_mnist10":  # whose summary draws more individuals
         assert float(told[1]) == pytest.approx(100 * summary(tmp_path / "run")["test_accuracy"], abs=0.01)
     assert (tmp_path / "run" / "figures" / "confusion_test.png").exists()
-    monkeypatch.setenv("NNE_DATA", "/nonexistent")
-    monkeypatch.setenv("COLUMNS", "200")
     script.evaluate(tmp_path / "run", "train")
-    told = capsys.readouterr().out
-    assert "200 train images" in told
-    assert len(re.findall(r"│ \d +│ 20 +│", told)) == 10
+    printed = capsys.readouterr().out
+    assert "200 train images" in printed
+    assert len(re.findall(r"│ \d +│ 20 +│", printed)) == 10
+    if experiment == "dnn_h1000":
+        done = evaluate("run=run", "split=train", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
