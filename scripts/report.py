@@ -9,7 +9,6 @@ With `--readme`, what stands between `<!-- table NAME -->` and `<!-- end -->` in
 
 import argparse
 import csv
-import re
 import sys
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from training.command_line import check, register
 from training.config import to_dict
 from training.errors import UserError, exit_code
 from training.progress import track
-from training.results import Row, Run, find_runs, find_unfinished, markdown
+from training.results import Run, find_runs, find_unfinished, insert, markdown
 
 
 def experiments() -> tables.Experiments:
@@ -94,17 +93,6 @@ def about(runs: list[Run]) -> dict[str, str]:
         "torch": ", ".join(versions),
         "commits": ", ".join(commits),
     }
-
-
-def insert(found: dict[str, list[Row]], document: Path) -> None:
-    """Put the tables where a document has room for them."""
-
-    def filled(place: re.Match[str]) -> str:
-        rows = found.get(place[2])
-        return f"{place[1]}\n\n{markdown(rows)}\n\n{place[3]}" if rows else place[0]
-
-    places = re.compile(r"(<!-- table (\w+) -->).*?(<!-- end -->)", re.DOTALL)
-    document.write_text(places.sub(filled, document.read_text()))
 
 
 def report(folders: list[Path], out: Path, documents: list[Path]) -> None:

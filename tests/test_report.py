@@ -19,7 +19,7 @@ from sections import PARTS
 from tests.conftest import REPOSITORY, Command, environment
 from training.command_line import check, register
 from training.config import to_dict
-from training.results import Run, find_runs, markdown, settings, spread
+from training.results import Run, find_runs, insert, markdown, settings, spread
 
 FIGURES = ("table1", "table2", "lifetime", "learning", "figure2", "trajectories", "figure3b", "caps", "linear")
 
@@ -219,8 +219,8 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     assert "| SGD | 0 to 9 | 88.2 ± 0.75 | 88.90 |" in filled
     assert filled.endswith(last)
     row = {"model": "SGD"}
-    report.insert({"table1": [row]}, readme)
-    report.insert({"table1": [row]}, readme)
+    insert({"table1": [row]}, readme)
+    insert({"table1": [row]}, readme)
     assert readme.read_text().count("| SGD |") == 1
     look_at((tmp_path / "outputs/report/index.html").as_uri(), done.stdout)  # last: it may skip
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from training.config import NetworkConfig
 from training.errors import UserError
-from training.plain import layered
+from training.plain import layered, most_active
 from training.seeding import generator
 
 
@@ -89,10 +89,7 @@ def uniform(shape: tuple[int, ...], bound: float, stream: torch.Generator) -> Te
 def fire(hidden: Tensor, cap: int | None, dim: int) -> Tensor:
     """``relu`` in place, and then only the ``cap`` most active units along ``dim`` (Sec. 4, item 5); all that tie."""
     hidden = hidden.relu_()
-    if cap is None:
-        return hidden
-    least = hidden.topk(cap, dim=dim, sorted=False).values.amin(dim=dim, keepdim=True)
-    return hidden.masked_fill(hidden < least, 0)
+    return hidden if cap is None else most_active(hidden, cap, dim)
 
 
 def load_module(path: str, classes: int, seed: int) -> nn.Module:

@@ -6,6 +6,12 @@ import torch
 from torch import Tensor, nn
 
 
+def most_active(h: Tensor, k: int, dim: int) -> Tensor:
+    """``h`` with only its ``k`` largest entries along ``dim`` (Sec. 4, item 5); all that tie with the last stay."""
+    least = h.topk(k, dim=dim, sorted=False).values.amin(dim=dim, keepdim=True)
+    return h.masked_fill(h < least, 0)
+
+
 class KCap(nn.Module):
     """Only the ``k`` most active units fire (Sec. 4, item 5); units that tie with the last of them do too."""
 
@@ -15,8 +21,7 @@ class KCap(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """``[B, units]`` of ``[B, units]``."""
-        least = h.topk(self.k, dim=1).values.amin(dim=1, keepdim=True)
-        return torch.where(h < least, 0.0, h)
+        return most_active(h, self.k, dim=1)
 
     def extra_repr(self) -> str:
         return f"k={self.k}"

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -161,6 +162,17 @@ def markdown(rows: list[Row]) -> str:
     header = list(rows[0])
     lines = [header, ["---"] * len(header), *[list(row.values()) for row in rows]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def insert(found: dict[str, list[Row]], document: Path) -> None:
+    """Put the tables where a document has room for them."""
+
+    def filled(place: re.Match[str]) -> str:
+        rows = found.get(place[2])
+        return f"{place[1]}\n\n{markdown(rows)}\n\n{place[3]}" if rows else place[0]
+
+    places = re.compile(r"(<!-- table (\w+) -->).*?(<!-- end -->)", re.DOTALL)
+    document.write_text(places.sub(filled, document.read_text()))
 
 
 def publish(rows: list[Row], out: Path, name: str) -> None:

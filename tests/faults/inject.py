@@ -25,7 +25,7 @@ from tests.conftest import REPOSITORY, SMALL, TRAIN, environment, summary
 from tests.test_train import assert_same_run
 from training.checkpoint import load, load_latest, saved
 from training.errors import UserError
-from training.results import markdown
+from training.results import insert, markdown
 
 DOCUMENT = REPOSITORY / "docs" / "faults.md"
 RUN = ["experiment=nne_mnist10", *SMALL, "trainer.max_steps=40", "trainer.checkpoint_seconds=0.2"]
@@ -223,12 +223,9 @@ def main() -> int:
         for name in chosen.faults or FAULTS:
             rows.append(inject(FAULTS[name], whole))
             print(f"{name}: {rows[-1]}", flush=True)
-    table = markdown(rows)
-    print(table)
+    print(markdown(rows))
     if not chosen.faults:
-        text = DOCUMENT.read_text()
-        before, after = text.index("<!-- table faults -->"), text.index("<!-- end -->")
-        DOCUMENT.write_text(f"{text[:before]}<!-- table faults -->\n\n{table}\n\n{text[after:]}")
+        insert({"faults": rows}, DOCUMENT)
     return int(any(row["runs lost"] != "0" for row in rows))
 
 
