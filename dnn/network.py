@@ -49,6 +49,7 @@ class Dopamine:
         self.synapses = synapses(config, data, compute)
         self.epoch = 0
         self.dopamine = torch.zeros_like(self.targets)
+        self._answered: tuple[int, Tensor, Tensor] | None = None  # after which epoch, to which images
 
     def step(self) -> Metrics:
         """Present every training image once, in an order drawn anew."""
@@ -100,9 +101,15 @@ class Dopamine:
         return {"test/accuracy": float((self.answers(images) == labels).double().mean())}
 
     def answers(self, images: Tensor) -> Tensor:
-        """``[B]``: which class each of the training images, or of the test images, is taken for."""
-        learnt = images is self.images
-        return self.synapses.logits(None if learnt else images, self.config.average).argmax(dim=1).to(images.device)
+        """``[B]``: which class each of the training images, or of the test images, is taken for.
+
+        The last answers are kept until the next epoch.
+        """
+        if self._answered is None or self._answered[0] != self.epoch or self._answered[1] is not images:
+            learnt = images is self.images
+            logits = self.synapses.logits(None if learnt else images, self.config.average)
+            self._answered = self.epoch, images, logits.argmax(dim=1).to(images.device)
+        return self._answered[2]
 
     def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
         """Test accuracy, and how much of the hidden layer fires."""
@@ -155,6 +162,7 @@ class Dopamine:
         require(fits, "the checkpoint is of other synapses: it is from another kind of run")
         self.synapses.load_state_dict(state)
         self.epoch, self.dopamine = int(state["epoch"]), state["dopamine"].to(self.device)
+        self._answered = None
 
 
 def synapses(config: Config, data: Dataset, compute: Compute) -> Synapses:

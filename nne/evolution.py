@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nne import kernel
-from nne.fitness import TRANSFORMS
+from nne.fitness import TRANSFORMS, exact_sum
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.response import additive_variance, noise, predicted_response
 from nne.selection import RULES, Sample
@@ -135,10 +135,13 @@ class Evolution:
 
     def response(self, before: Tensor, after: Tensor, sample: Sample, delta: Tensor) -> Metrics:
         """What selection should have achieved so far, in units of fitness, and what it did (nne/response.py)."""
-        centred = sample.fitness - sample.fitness.mean()
-        unit = float((delta @ centred) / (centred @ centred).clamp(min=1e-30))  # of transformed fitness, as told
+        centred = sample.fitness - exact_sum(sample.fitness) / self.N
+        unit = float(
+            exact_sum(delta * centred) / exact_sum(centred.square()).clamp(min=1e-30)
+        )  # of transformed fitness
+        mean = float(exact_sum(delta)) / self.N
         if self.generation == 0:
-            self.first = float(delta.mean())
+            self.first = mean
         predicted, means = self.predicted, sample.means
         self.predicted += unit * float(predicted_response(before, after, means))
         additive = additive_variance(means)
@@ -146,7 +149,7 @@ class Evolution:
             "selection/heritability": float(additive / means.variance.clamp(min=1e-30)),
             "selection/signal_to_noise": float(additive / noise(means).clamp(min=1e-30)),
             "response/predicted": predicted,
-            "response/realised": float(delta.mean()) - self.first,
+            "response/realised": mean - self.first,
         }
 
     def state_dict(self) -> State:

@@ -28,8 +28,8 @@ def standardise(delta: Tensor) -> Tensor:
 
     A population of equals has no fitter allele: all zeros.
     """
-    centred = delta - delta.mean()
-    sd = centred.square().mean().sqrt()
+    centred = delta - exact_sum(delta) / len(delta)
+    sd = (exact_sum(centred.square()) / len(delta)).sqrt()
     return torch.where(sd > 0, centred / sd, 0.0)
 
 
@@ -69,12 +69,20 @@ class AlleleMeans:
 
 
 def addable(rows: Tensor) -> Tensor:
-    """``rows: [k, N]`` in float64, rounded (by at most 2^-53 of a row's sum) so that any of a row's figures add up
-    without rounding: in whatever order, and by however many workers, sums have the same bits."""
+    """``rows: [k, N]`` in float64, rounded so that any of a row's figures add up without rounding.
+
+    In whatever order, on whatever processor and by however many workers, sums then have the same bits. A figure changes
+    by at most 2^-53 of ``N`` times the row's largest.
+    """
     rows = rows.double()
-    _, exponent = torch.frexp(rows.abs().sum(dim=1, keepdim=True))
+    _, exponent = torch.frexp(rows.abs().amax(dim=1, keepdim=True) * rows.shape[1])
     unit = ((exponent.long() - 52 + 1023).clamp(1, 2046) << 52).view(torch.float64)  # 2^(exponent - 52), by its bits
     return (rows / unit).round() * unit
+
+
+def exact_sum(values: Tensor) -> Tensor:
+    """The sum in float64, with the same bits on every machine, however wide its vectors are."""
+    return addable(values.reshape(1, -1)).sum() if values.numel() else values.new_zeros((), dtype=torch.float64)
 
 
 def carried(genotypes: Iterable[Tensor], rows: Tensor, backend: str = "torch") -> Tensor:
@@ -99,4 +107,5 @@ def allele_means(fitness: Tensor, sums: Callable[[Tensor], Tensor]) -> AlleleMea
     others = len(fitness) - carriers
     f = torch.where(carriers > 0, total / carriers, 0.0)
     f_bar = torch.where(others > 0, (rows[0].sum() - total) / others, 0.0)
-    return AlleleMeans(f, f_bar, carriers / len(fitness), rows[0].var(correction=0), len(fitness))
+    variance = exact_sum((rows[0] - rows[0].sum() / len(fitness)).square()) / len(fitness)
+    return AlleleMeans(f, f_bar, carriers / len(fitness), variance, len(fitness))

@@ -3,45 +3,28 @@
 // The lanes of a vector are genotypes, and genotypes are bits: a gene that touches a link adds its value to the weight
 // in the lanes that carry it. The weights of a few hidden units at a time are made, used on every image and forgotten.
 // What all genotypes share is looked up once: which edges of a unit see a pixel that is not zero, image by image.
-// Absent edges and black pixels cost nothing. Blocks of genotypes are independent; threads take them in turn, and no
-// bit of the result depends on how many threads there are.
+// Absent edges and black pixels cost nothing. Blocks of genotypes are independent; threads take them in turn.
+//
+// Every lane adds up in the same order whatever the width of a vector, so no bit of the result depends on the number of
+// threads, the compiler or the processor, as long as it multiplies and adds in one rounding (FMA).
 
 #include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 #include <numeric>
 #include <thread>
 #include <vector>
 
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
+#include "vectors.h"
 
 namespace {
 
-typedef float Vec __attribute__((vector_size(64)));  // 16 lanes, whatever the hardware's own vectors hold
-typedef int32_t Ints __attribute__((vector_size(64)));
-typedef uint32_t Counters __attribute__((vector_size(64)));
-typedef uint8_t Bytes __attribute__((vector_size(16)));
-
-constexpr int WIDTH = 16, VECS = 8;     // lanes of a vector; vectors of a block of genotypes, at most
 constexpr int UNITS = 8, AT_ONCE = 64;  // hidden units and images at a time: their activity stays in the cache
+constexpr int CLASSES = 5;              // of the output layer at a time: their sums stay in registers
 constexpr int64_t GENES = 1024;         // genes at a time: what their carriers sum up to stays in the cache
-constexpr int CLASSES = 5, IMAGES = 4;  // of the output layer at a time: their sums stay in registers
-
-Vec relu(Vec v) { return v > 0 ? v : Vec{}; }
-
-// sum, plus value in the lanes whose bit is set.
-Vec add_where(Vec sum, uint16_t bits, float value) {
-#ifdef __AVX512F__
-    return _mm512_mask_add_ps(sum, bits, sum, _mm512_set1_ps(value));
-#else
-    const Ints lane = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-    return ((Ints{} + bits) & lane) != 0 ? sum + value : sum;
-#endif
-}
 
 int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -58,10 +41,24 @@ void in_parallel(int64_t tasks, int threads, Work work) {
 }
 
 // The finaliser of nne/genome.py.
-Counters scramble(Counters u) {
+uint32_t scramble(uint32_t u) {
     u = (u ^ u >> 16) * 0x7FEB352Du;
     u = (u ^ u >> 15) * 0x846CA68Bu;
     return u ^ u >> 16;
+}
+
+// One individual's alleles: x: [n] bool.
+void draw_one(const int32_t* __restrict gene, const int32_t* __restrict threshold, const uint8_t* __restrict always,
+              int64_t n, uint32_t first, uint32_t second, uint8_t* __restrict x) {
+    for (int64_t g = 0; g < n; g++) {
+        const uint32_t u = scramble(scramble(uint32_t(gene[g]) * 0x9E3779B9u + first) + second);
+        x[g] = (int32_t(u) < threshold[g]) | always[g];
+    }
+}
+
+// sums: [n] += value, of the genes that somebody carries.
+void add_carrier(const uint8_t* __restrict x, double value, double* __restrict sums, int64_t n) {
+    for (int64_t g = 0; g < n; g++) sums[g] += value * x[g];
 }
 
 }  // namespace
@@ -95,21 +92,7 @@ struct Sight {
 void draw(const int32_t* gene, const int32_t* threshold, const uint8_t* always, int64_t n, const int32_t* keys,
           int64_t individuals, uint8_t* x, int threads) {
     in_parallel(individuals, threads, [=](int64_t i) {
-        const uint32_t first = keys[2 * i], second = keys[2 * i + 1];
-        auto some = [=](int64_t g, int64_t here) __attribute__((always_inline)) {
-            Counters which = {};
-            Ints limit = {};
-            Bytes fixed = {};
-            std::memcpy(&which, gene + g, here * sizeof *gene);
-            std::memcpy(&limit, threshold + g, here * sizeof *threshold);
-            std::memcpy(&fixed, always + g, here);
-            const Counters u = scramble(scramble(which * 0x9E3779B9u + first) + second);
-            const Bytes found = (__builtin_convertvector(Ints(u) < limit, Bytes) & 1) | fixed;
-            std::memcpy(x + i * n + g, &found, here);
-        };
-        int64_t g = 0;
-        for (; g + WIDTH <= n; g += WIDTH) some(g, WIDTH);
-        some(g, n - g);
+        draw_one(gene, threshold, always, n, keys[2 * i], keys[2 * i + 1], x + i * n);
     });
 }
 
@@ -119,12 +102,8 @@ void carried(const uint8_t* x, int64_t individuals, int64_t n, const double* row
     in_parallel(rounded_up(n, GENES) / GENES, threads, [=](int64_t block) {
         const int64_t from = block * GENES, here = std::min(GENES, n - from);
         for (int64_t i = 0; i < individuals; i++)
-            for (int64_t r = 0; r < count; r++) {
-                const uint8_t* who = x + i * n + from;
-                const double value = rows[r * individuals + i];
-                double* __restrict mine = sums + r * n + from;
-                for (int64_t g = 0; g < here; g++) mine[g] += who[g] ? value : 0.0;
-            }
+            for (int64_t r = 0; r < count; r++)
+                add_carrier(x + i * n + from, rows[r * individuals + i], sums + r * n + from, here);
     });
 }
 
@@ -171,13 +150,12 @@ namespace {
 
 // Weights of the links [from, to): [links][V], for V vectors of genotypes.
 template <int V>
-void express(const Network& net, int64_t from, int64_t to, const uint16_t* carriers, Vec* weights) {
+void express(const Network& net, int64_t from, int64_t to, const uint32_t* carriers, Vec* weights) {
+    const Lanes lanes;
     for (int64_t link = from; link < to; link++, weights += V) {
         Vec sum[V] = {};
-        for (int q = net.row[link]; q < net.row[link + 1]; q++) {
-            const uint16_t* bits = carriers + int64_t(net.gene[q]) * V;
-            for (int v = 0; v < V; v++) sum[v] = add_where(sum[v], bits[v], net.value[q]);
-        }
+        for (int q = net.row[link]; q < net.row[link + 1]; q++)
+            add_where<V>(carriers + int64_t(net.gene[q]) * WORDS<V>, lanes, net.value[q], sum);
         for (int v = 0; v < V; v++) weights[v] = net.rectified ? relu(sum[v]) : sum[v];
     }
 }
@@ -221,63 +199,123 @@ void answer(const Vec* h, const Vec* w, int units, int64_t count, int classes, V
             }
 }
 
-// The same as evaluate, for a block of at most V vectors of genotypes, who and those after, and images [from, to).
+// rewards: [V * WIDTH] += max(0, most - loss) of images with logits: [count][classes][V], of which some classes are used.
 template <int V>
-void evaluate_block(const Network* net, const uint8_t* x, int64_t individuals, int64_t who, const float* images,
-                    int64_t from, int64_t to, const int64_t* first_sight, const int32_t* start, const Sight* sights,
-                    float* logits) {
-    const int classes = rounded_up(net->classes, CLASSES);
-    const int64_t edges = net->first[net->units], here = std::min<int64_t>(V * WIDTH, individuals - who);
-    const int widest = most_edges(net);
-    std::vector<uint16_t> carriers(int64_t(net->genes) * V);
+void reward(const Vec* logits, const int64_t* labels, int64_t count, int stride, int classes, float temperature,
+            float most, double* rewards) {
+    for (int64_t s = 0; s < count; s++, logits += stride * V) {
+        Vec found[V];
+        for (int v = 0; v < V; v++) {
+            const Vec* z = logits + v;
+            Vec top = z[0] / temperature, sum = {};
+            for (int c = 1; c < classes; c++) top = larger(top, z[c * V] / temperature);
+            for (int c = 0; c < classes; c++) sum += exp_of(z[c * V] / temperature - top);
+            const Vec loss = log_of(sum) - (z[labels[s] * V] / temperature - top);
+            found[v] = relu(most - loss);
+        }
+        const float* lanes = reinterpret_cast<const float*>(found);
+        for (int lane = 0; lane < V * WIDTH; lane++) rewards[lane] += lanes[lane];
+    }
+}
+
+// What all genotypes are evaluated on: images: [count, pixels], and which edges see what of them (look).
+struct Seen {
+    const float* images;
+    int64_t count;
+    const int64_t* first_sight;
+    const int32_t* start;
+    const Sight* sights;
+};
+
+// logits: [to - from][classes][V] of V vectors of genotypes, who and those after, on images [from, to).
+template <int V>
+void evaluate_block(const Network& net, const uint8_t* x, int64_t who, int64_t here, const Seen& seen, int64_t from,
+                    int64_t to, int classes, Vec* logits) {
+    const int64_t edges = net.first[net.units];
+    const int widest = most_edges(&net);
+    std::vector<uint32_t> carriers(int64_t(net.genes) * WORDS<V>);
     for (int64_t i = 0; i < here; i++)
-        for (int64_t g = 0; g < net->genes; g++)
-            carriers[g * V + i / WIDTH] |= x[(who + i) * net->genes + g] << i % WIDTH;
+        for (int64_t g = 0; g < net.genes; g++)
+            carriers[g * WORDS<V> + i / 32] |= uint32_t(x[(who + i) * net.genes + g]) << i % 32;
 
     auto room = [](int64_t rows) { return std::vector<Vec>(rows * V); };
-    auto w = room(UNITS * widest), h = room(UNITS * AT_ONCE);
-    auto above = room(UNITS * classes), z = room(rounded_up(to - from, AT_ONCE) * classes);
-    for (int64_t unit = 0; unit < net->units; unit += UNITS) {
-        const int units = std::min<int64_t>(UNITS, net->units - unit);
+    auto w = room(UNITS * widest), h = room(UNITS * AT_ONCE), above = room(UNITS * classes);
+    for (int64_t unit = 0; unit < net.units; unit += UNITS) {
+        const int units = std::min<int64_t>(UNITS, net.units - unit);
         for (int j = 0; j < units; j++) {
-            const int64_t outputs = edges + (unit + j) * net->classes;
-            express<V>(*net, net->first[unit + j], net->first[unit + j + 1], carriers.data(), &w[j * widest * V]);
-            express<V>(*net, outputs, outputs + net->classes, carriers.data(), &above[j * classes * V]);
+            const int64_t outputs = edges + (unit + j) * net.classes;
+            express<V>(net, net.first[unit + j], net.first[unit + j + 1], carriers.data(), &w[j * widest * V]);
+            express<V>(net, outputs, outputs + net.classes, carriers.data(), &above[j * classes * V]);
         }
         for (int64_t s = from; s < to; s += AT_ONCE) {
             const int64_t now = std::min<int64_t>(AT_ONCE, to - s);
             for (int j = 0; j < units; j++) {
-                const int64_t which = s / AT_ONCE * net->units + unit + j;
-                fire<V>(sights + first_sight[which], start + which * (AT_ONCE + 1), images + s * net->pixels,
-                        net->pixels, now, &w[j * widest * V], &h[j * AT_ONCE * V]);
+                const int64_t which = s / AT_ONCE * net.units + unit + j;
+                fire<V>(seen.sights + seen.first_sight[which], seen.start + which * (AT_ONCE + 1),
+                        seen.images + s * net.pixels, net.pixels, now, &w[j * widest * V], &h[j * AT_ONCE * V]);
             }
-            answer<V>(h.data(), above.data(), units, now, classes, &z[(s - from) * classes * V]);
+            answer<V>(h.data(), above.data(), units, now, classes, &logits[(s - from) * classes * V]);
         }
     }
-    const float* found = reinterpret_cast<const float*>(z.data());
-    for (int64_t s = from; s < to; s++)
-        for (int c = 0; c < net->classes; c++) {
-            float* mine = logits + (s * net->classes + c) * individuals + who;
-            std::copy_n(found + ((s - from) * classes + c) * V * WIDTH, here, mine);
-        }
+}
+
+// A few vectors of genotypes, who and those after, on some images, and their logits: [images][classes][vectors].
+struct Block {
+    int64_t who, here, from, to;
+    int vectors, classes;
+    const Vec* logits;
+};
+
+// Every block of genotypes on all images; use(block) is told of each, by several threads.
+template <typename Use>
+void in_blocks(const Network& net, const uint8_t* x, int64_t individuals, const Seen& seen, int threads, Use use) {
+    const int64_t blocks = rounded_up(individuals, LANES) / LANES;
+    const int64_t parts = std::max<int64_t>(threads / blocks, 1);  // of the images, where genotypes are few
+    const int64_t part = rounded_up(rounded_up(seen.count, parts) / parts, AT_ONCE);
+    const int classes = rounded_up(net.classes, CLASSES);
+    in_parallel(blocks * parts, threads, [&](int64_t task) {
+        const int64_t who = task / parts * LANES, from = task % parts * part, to = std::min(from + part, seen.count);
+        if (from >= seen.count) return;
+        const int64_t here = std::min<int64_t>(LANES, individuals - who);
+        const int vectors = here <= 32 ? PER_WORD : VECS;
+        std::vector<Vec> logits(rounded_up(to - from, AT_ONCE) * classes * vectors);
+        auto evaluate = vectors == PER_WORD ? evaluate_block<PER_WORD> : evaluate_block<VECS>;
+        evaluate(net, x, who, here, seen, from, to, classes, logits.data());
+        use(Block{who, here, from, to, vectors, classes, logits.data()});
+    });
 }
 
 }  // namespace
 
 extern "C" {
 
-// logits: [count, classes, individuals] of genotypes x: [individuals, genes] bool on images: [count, pixels].
-void evaluate(const Network* net, const uint8_t* x, int64_t individuals, const float* images, int64_t count,
-              const int64_t* first_sight, const int32_t* start, const Sight* sights, float* logits, int threads) {
-    const int64_t lanes = VECS * WIDTH, blocks = rounded_up(individuals, lanes) / lanes;
-    const int64_t parts = std::max<int64_t>(threads / blocks, 1);  // of the images, where genotypes are few
-    const int64_t part = rounded_up(rounded_up(count, parts) / parts, AT_ONCE);
-    in_parallel(blocks * parts, threads, [=](int64_t task) {
-        const int64_t who = task / parts * lanes, from = task % parts * part, to = std::min(from + part, count);
-        if (from >= count) return;
-        auto run = individuals - who <= 2 * WIDTH ? evaluate_block<2> : evaluate_block<VECS>;
-        run(net, x, individuals, who, images, from, to, first_sight, start, sights, logits);
+// logits: [count, classes, individuals] of genotypes x: [individuals, genes] bool.
+void evaluate(const Network* net, const uint8_t* x, int64_t individuals, const Seen* seen, float* logits, int threads) {
+    in_blocks(*net, x, individuals, *seen, threads, [=](const Block& block) {
+        const float* found = reinterpret_cast<const float*>(block.logits);
+        for (int64_t s = block.from; s < block.to; s++)
+            for (int c = 0; c < net->classes; c++) {
+                const float* theirs = found + ((s - block.from) * block.classes + c) * block.vectors * WIDTH;
+                std::copy_n(theirs, block.here, logits + (s * net->classes + c) * individuals + block.who);
+            }
     });
 }
+
+// rewards: [individuals] += those of all images, with labels: [count]. No sum of them rounds, so they may come in parts.
+void rewards(const Network* net, const uint8_t* x, int64_t individuals, const Seen* seen, const int64_t* labels,
+             float temperature, float most, double* rewards, int threads) {
+    std::mutex adding;
+    in_blocks(*net, x, individuals, *seen, threads, [=, &adding](const Block& block) {
+        double found[LANES] = {};
+        auto add = block.vectors == PER_WORD ? reward<PER_WORD> : reward<VECS>;
+        add(block.logits, labels + block.from, block.to - block.from, block.classes, net->classes, temperature, most,
+            found);
+        const std::lock_guard<std::mutex> mine(adding);
+        for (int64_t i = 0; i < block.here; i++) rewards[block.who + i] += found[i];
+    });
+}
+
+// What it was compiled for.
+const char* instructions() { return FMA ? INSTRUCTIONS " with FMA" : INSTRUCTIONS " without FMA"; }
 
 }  // extern "C"

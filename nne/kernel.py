@@ -1,7 +1,8 @@
 """``kernel.cpp`` on tensors: genotypes drawn, and networks of one hidden layer evaluated, on a CPU in float32."""
 
 import ctypes
-from ctypes import CDLL, c_int, c_int64, c_void_p
+import math
+from ctypes import CDLL, c_char_p, c_float, c_int, c_int64, c_void_p
 from pathlib import Path
 
 import torch
@@ -21,10 +22,20 @@ _loaded: list[CDLL] = []
 def load() -> str | None:
     """Have the kernel ready, compiled if need be; else why it cannot be had."""
     try:
-        _loaded[:] = [native.load(SOURCE)]
+        _loaded[:] = [CDLL(str(native.compiled(SOURCE)))]
     except UserError as error:
         return str(error)
+    except OSError as error:
+        return f"{SOURCE.name} cannot be loaded ({error})"
     return None
+
+
+def instructions() -> str:
+    """What it was compiled for: ``AVX2 with FMA``."""
+    (library,) = _loaded
+    library.instructions.restype = c_char_p
+    said: bytes = library.instructions()
+    return said.decode()
 
 
 def loaded() -> bool:
@@ -66,7 +77,17 @@ class _Network(ctypes.Structure):
     )
 
 
-Seen = tuple[Tensor, Tensor, Tensor, Tensor]
+class _Seen(ctypes.Structure):
+    _fields_ = (("images", c_void_p), ("count", c_int64), *((n, c_void_p) for n in ("first", "start", "sights")))
+
+
+class Seen:
+    """Images ``[B, pixels]`` float32, and which edges see something on each (``look`` in ``kernel.cpp``)."""
+
+    def __init__(self, images: Tensor, *sights: Tensor) -> None:
+        self.count = len(images)
+        self._arrays = images, *sights  # what the structure points to lives as long as it
+        self.at = ctypes.byref(_Seen(_at(images), self.count, *map(_at, sights)))
 
 
 class KernelNetwork:
@@ -82,33 +103,40 @@ class KernelNetwork:
             "gene": W.genes.int(),
             "value": W.values.float(),
         }
-        self._arrays = arrays  # what the structure points to lives as long as it
+        self._arrays = arrays
         pointers = {name: array.data_ptr() for name, array in arrays.items()}
         sizes = {"units": layer.units, "classes": classes, "pixels": layer.sources, "genes": W.n}
-        self._network = _Network(**sizes, **pointers, rectified=W.g is torch.relu_)
+        self._at = ctypes.byref(_Network(**sizes, **pointers, rectified=W.g is torch.relu_))
 
     @record_function("kernel: look")
     def look(self, images: Tensor) -> Seen:
-        """Images ``[B, pixels]`` float32, and which edges see something on each (``look`` in ``kernel.cpp``)."""
+        """What all genotypes share of images ``[B, pixels]`` float32."""
         (library,) = _loaded
         rows = -(-len(images) // AT_ONCE) * self.layer.units
         first, start = torch.zeros(rows + 1, dtype=torch.int64), torch.empty(rows, AT_ONCE + 1, dtype=torch.int32)
-        given = ctypes.byref(self._network), _at(images), c_int64(len(images)), _at(first), _at(start)
+        given = self._at, _at(images), c_int64(len(images)), _at(first), _at(start)
         library.look(*given, None, _threads())
         sights = torch.empty(int(first[-1]) + 1, 2, dtype=torch.int16)  # room even if nobody sees anything
         library.look(*given, _at(sights), _threads())
-        return images, first, start, sights
+        return Seen(images, first, start, sights)
 
     @record_function("kernel: evaluate")
     def logits(self, x: Tensor, seen: Seen) -> Tensor:
-        """``[N, C, B]`` of genotypes ``x: [N, n]`` bool on what ``look`` gave; a view of a tensor with ``N`` last."""
+        """``[N, C, B]`` of genotypes ``x: [N, n]`` bool; a view of a tensor with ``N`` last."""
         (library,) = _loaded
-        images, *sights = seen
-        found = torch.empty(len(images), self.classes, len(x))
-        count, individuals = c_int64(len(images)), c_int64(len(x))
-        given = ctypes.byref(self._network), _at(x), individuals, _at(images), count, *map(_at, sights)
-        library.evaluate(*given, _at(found), _threads())
+        found = torch.empty(seen.count, self.classes, len(x))
+        library.evaluate(self._at, _at(x), c_int64(len(x)), seen.at, _at(found), _threads())
         return found.permute(2, 1, 0)
+
+    @record_function("kernel: rewards")
+    def rewards(self, x: Tensor, seen: Seen, labels: Tensor, temperature: float) -> Tensor:
+        """``[N]`` float64: ``nne.fitness.reward`` of genotypes ``x: [N, n]`` bool, added up over the images."""
+        (library,) = _loaded
+        found, labels = torch.zeros(len(x), dtype=torch.float64), labels.long().contiguous()
+        most = c_float(math.log(self.classes) ** 2)
+        given = seen.at, _at(labels), c_float(temperature), most
+        library.rewards(self._at, _at(x), c_int64(len(x)), *given, _at(found), _threads())
+        return found
 
 
 def _at(tensor: Tensor) -> c_void_p:

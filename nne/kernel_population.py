@@ -10,7 +10,7 @@ from training.device import total_memory
 from training.errors import require
 from training.network import Edges, Topology
 
-LANES = 128  # VECS x WIDTH of kernel.cpp
+LANES = 128  # a multiple of those of kernel.cpp, whatever the vectors
 CPU = torch.device("cpu")
 
 
@@ -50,3 +50,7 @@ class KernelPopulation(SparseNetworks):
     def logits(self, x: Tensor, seen: kernel.Seen) -> Tensor:
         """One tile of genotypes ``x: [N, n]`` bool: ``[N, C, B]`` float32."""
         return self.network.logits(x, seen)
+
+    def rewards(self, x: Tensor, seen: kernel.Seen, labels: Tensor, temperature: float) -> Tensor:
+        """``[N]`` float64, without any logits being written down."""
+        return self.network.rewards(x, seen, labels, temperature)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nne.config import EvolutionConfig
 from nne.evolution import Evolution
+from nne.fitness import addable, exact_sum
 from nne.genome import draw, fixed_fraction, heterozygosity
 from nne.networks import populations, with_backend
 from nne.performance import Performance, measure
@@ -60,6 +61,7 @@ class NetworkEvolution:
             block=self.population.block,
         )
         self.folded = own.genes
+        self.measured: tuple[Tensor, Tensor, Performance] | None = None  # of which p, on which images
         self.history = {0: self.evolution.p}
         self.trajectories = {0: self.evolution.p[:LOCI]}
         self.temperature = own.temperature or self.spread_of_logits()
@@ -126,7 +128,10 @@ class NetworkEvolution:
         """
         some = self.images[:: max(len(self.images) // 128, 1)]
         _, _, logits = next(self.population.evaluate(self.genotypes, range(64), some))
-        return float(logits.std(dim=1).mean()) or 1.0
+        classes = logits.movedim(1, -1).reshape(-1, self.population.classes).double()
+        centred = classes - addable(classes).mean(dim=1, keepdim=True)
+        variance = addable(centred.square()).sum(dim=1) / (self.population.classes - 1)
+        return float(exact_sum(variance.sqrt())) / len(classes) or 1.0
 
     @property
     def epsilon(self) -> float:
@@ -138,21 +143,34 @@ class NetworkEvolution:
         progress = min(max((self.generation / self.generations - weak) / (1 - weak), 0.0), 1.0)
         return float(start * (final / start) ** progress)
 
-    def performance(self, images: Tensor, labels: Tensor, count: int) -> Performance:
-        """How ``count`` individuals drawn from ``p``, and the networks that stand for all of them, do on images."""
-        return measure(
+    def performance(self, images: Tensor, labels: Tensor, count: int | None = None) -> Performance:
+        """How ``count`` individuals drawn from ``p``, and the networks that stand for all of them, do on images.
+
+        Without ``count``, of as many as were just drawn for these images, or else as ``evaluate`` draws.
+        """
+        p, measured = self.evolution.p, self.measured
+        if measured and measured[0] is p and measured[1] is images and count in (None, len(measured[2].individuals)):
+            return measured[2]
+        found = measure(
             self.tested,
-            self.evolution.p,
-            lambda who: draw(self.evolution.p, self.seed, self.generation, who, stream="test"),
-            count,
+            p,
+            lambda who: draw(p, self.seed, self.generation, who, stream="test"),
+            count or self.few,
             images,
             labels,
             self.temperature,
         )
+        self.measured = p, images, found
+        return found
+
+    @property
+    def few(self) -> int:
+        """Individuals that are tested while it evolves: a fifth of those at the end."""
+        return max(2, self.config.test_individuals // 5)
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
-        """Test accuracies, from a fifth of the individuals that ``summary`` draws."""
-        found = self.performance(images, labels, max(2, self.config.test_individuals // 5))
+        """Test accuracies of a few individuals, and of the networks that stand for all of them."""
+        found = self.performance(images, labels, self.few)
         return {
             "test/individuals": found.mean,
             "test/individuals_sd": found.sd,
@@ -178,7 +196,7 @@ class NetworkEvolution:
 
     def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
         """Averaged over individuals."""
-        return self.performance(images, labels, max(2, self.config.test_individuals // 5)).confusion
+        return self.performance(images, labels).confusion
 
     def as_module(self) -> nn.Module:
         """Of the commonest genotype."""

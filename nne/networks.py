@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nne import fused, kernel
+from nne import fused, kernel, kernel_check
 from nne.expression import sparse_weight_matrix
 from nne.fused_population import FusedPopulation
 from nne.kernel_population import KernelPopulation
@@ -15,21 +15,24 @@ from nne.population import Networks, Population
 from training.config import Config
 from training.data import Dataset
 from training.device import Compute
-from training.errors import require
+from training.errors import UserError, require
 from training.network import load_module, sparse_topology
 
 log = logging.getLogger(__name__)
 
 
 def with_backend(config: Config, compute: Compute) -> Compute:
-    """What evaluates populations: the C++ kernel (float32) where it can be had and can do what is asked, else PyTorch.
+    """What evaluates populations: by default the C++ kernel (float32), where it can be had, can do what is asked, and
+    has been found right and no slower than PyTorch; else PyTorch. The Triton kernels only where they are asked for.
 
-    The Triton kernels only where they are asked for.
+    A run that is resumed goes on with what it began with.
 
     Raises:
         UserError: ``backend=cpp`` or ``backend=triton`` is asked for, and cannot be.
     """
     asked, on = config.backend, compute.device
+    if asked == "auto" and compute.began_with and on.type == "cpu":
+        asked = compute.began_with
     if asked == "torch" or (asked == "auto" and (config.dtype == "bfloat16" or on.type != "cpu")):
         return compute
     wanted = "cpp" if asked == "auto" else asked
@@ -39,12 +42,22 @@ def with_backend(config: Config, compute: Compute) -> Compute:
     elif on.type != "cpu" or config.dtype == "bfloat16":
         why = why or "it computes in float32 on the CPU"
     else:
-        why = why or kernel.load()
+        why = why or kernel.load() or (objection(compute.dtype) if asked == "auto" else None)
+    if why is None and wanted == "cpp":
+        return replace(compute, dtype=torch.float32, backend="cpp", instructions=kernel.instructions())
     if why is None:
-        return replace(compute, dtype=torch.float32 if wanted == "cpp" else compute.dtype, backend=wanted)
+        return replace(compute, backend=wanted)
     require(asked == "auto", f"backend={asked} cannot be had: {why}; use backend=torch or backend=auto")
     log.info("populations are evaluated by PyTorch, not by the C++ kernel: %s", why)
     return compute
+
+
+def objection(dtype: torch.dtype) -> str | None:
+    """Why the kernel, which is loaded, should not be used in place of PyTorch in ``dtype``, if so."""
+    try:
+        return kernel_check.check(dtype).objection
+    except UserError as error:
+        return str(error)
 
 
 def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networks, Networks]:

@@ -9,14 +9,14 @@ allele. Over thousands of genes that noise is larger than the signal, so it is s
 
 from torch import Tensor
 
-from nne.fitness import AlleleMeans
+from nne.fitness import AlleleMeans, exact_sum
 
 
 def additive_variance(means: AlleleMeans) -> Tensor:
     """``V_A`` of the fitness that was given, an unbiased estimate (it may be negative)."""
     s = means.share
-    seen = (s * (1 - s) * (means.f - means.f_bar).square())[means.polymorphic].sum()
-    return seen - noise(means)
+    seen = (s * (1 - s) * (means.f - means.f_bar).square())[means.polymorphic]
+    return exact_sum(seen) - noise(means)
 
 
 def noise(means: AlleleMeans) -> Tensor:
@@ -32,4 +32,4 @@ def predicted_response(before: Tensor, after: Tensor, means: AlleleMeans) -> Ten
     which = means.polymorphic & (means.f != means.f_bar)
     a, s = (means.f - means.f_bar)[which], means.share[which]
     sampling = means.variance / means.N * (1 / s + 1 / (1 - s))
-    return ((after - before)[which] * (a - sampling / a)).sum()
+    return exact_sum((after - before)[which] * (a - sampling / a))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nne.fitness import AlleleMeans, addable, allele_means, carried
+from nne.fitness import AlleleMeans, addable, allele_means, carried, exact_sum
 from training.workers import ALONE, Workers
 
 BEST = 0.1  # the share of a population that PBIL learns from
@@ -47,7 +47,7 @@ class Sample:
 
     def pull(self, utility: Tensor, p: Tensor) -> Tensor:
         """``1/N sum_x u_x (x - p): [n]``, where a step goes that likes the individuals by ``utility: [N]``."""
-        step: Tensor = (self.sums(addable(utility[None]))[0] - utility.sum() * p) / len(utility)
+        step: Tensor = (self.sums(addable(utility[None]))[0] - exact_sum(utility) * p) / len(utility)
         return step
 
 
@@ -102,8 +102,8 @@ def igo(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
     N = len(sample.fitness)
     place = (-sample.fitness).argsort(stable=True).argsort(stable=True) + 1
     utility = (torch.log(torch.tensor(N / 2 + 1)) - place.double().log()).clamp(min=0)
-    utility = utility - utility.mean()
-    return (p + epsilon * sample.pull(utility / utility.square().mean().sqrt(), p)).clamp(0, 1)
+    utility = utility - exact_sum(utility) / N
+    return (p + epsilon * sample.pull(utility / (exact_sum(utility.square()) / N).sqrt(), p)).clamp(0, 1)
 
 
 def momentum(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:

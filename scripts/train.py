@@ -15,8 +15,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from learners import CONFIGS, LEARNERS, build
-from training.command_line import Job, check, register, understood
+from training.command_line import Job, check, register, started, understood
 from training.config import typed
+from training.cores import be_considerate, share
 from training.errors import UserError, require
 from training.manual import manual_page
 from training.provenance import command
@@ -53,13 +54,13 @@ def train(composed: DictConfig) -> None:
 
 def with_evolution(job: Job) -> Job:
     """The job, after its individuals have evolved if they need to: a run of its own, in the folder ``evolved``."""
-    from training.run_folder import new_path
+    from training.run_folder import new_folder
     from training.session import run
 
     config, own = job.config, job.config.learner
     if own.name != "lifetime" or own.evolved or config.resume not in (None, "auto"):
         return job
-    folder = job.folder or Path(config.run_dir or new_path(job.experiment))
+    folder = job.folder or Path(config.run_dir or new_folder(job.experiment))
     shared = {name: getattr(config, name) for name in ("seed", "device", "dtype", "backend", "data", "network")}
     first = first_job(own.evolve)
     evolved = folder / "evolved"
@@ -87,10 +88,26 @@ def check_all(arguments: Namespace) -> list[Job]:
     return jobs
 
 
-def tell_processes() -> None:
-    """What the processes of a sweep that runs side by side must know of this one."""
+def own_folder(arguments: Namespace) -> list[Job]:
+    """The jobs of a sweep, checked; where the user has named no folder for them, in one that this call has made."""
+    from training.run_folder import claim
+
+    jobs = check_all(arguments)
+    if any(override.startswith("hydra.sweep.dir=") for override in arguments.overrides):
+        return jobs
+    folder = jobs[0].folder
+    assert folder
+    os.environ["NNE_STARTED"] = claim(folder.parent.parent, started()).name
+    return check_all(arguments)
+
+
+def tell_processes(jobs: list[Job]) -> None:
+    """What the processes of a sweep that runs side by side must know of this one, and how they share its cores."""
     places = str(Path(__file__).parent), os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
+    processes = min(jobs[0].side_by_side, len(jobs))
+    if processes > 1:
+        share(processes)
 
 
 def report(error: UserError) -> int:
@@ -117,6 +134,7 @@ def tell_failed(jobs: list[Job]) -> int:
 
 def main() -> int:
     """Check the command line, then run it; the exit code is 2 for a user's error."""
+    be_considerate()
     os.environ["NNE_COMMAND"] = command()  # as it was typed; a sweep's processes have it from here
     sys.argv[1:] = understood(sys.argv[1:])
     arguments = get_args_parser().parse_args()
@@ -126,9 +144,10 @@ def main() -> int:
     register(LEARNERS)
     asks_hydra = arguments.cfg or arguments.info or arguments.hydra_help or arguments.shell_completion
     try:
-        jobs = [] if asks_hydra else check_all(arguments)
-        if arguments.multirun:
-            tell_processes()
+        sweep = arguments.multirun and not asks_hydra
+        jobs = [] if asks_hydra else own_folder(arguments) if sweep else check_all(arguments)
+        if sweep:
+            tell_processes(jobs)
         train()
     except UserError as error:
         return report(error)

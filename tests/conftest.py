@@ -1,16 +1,21 @@
 """What several tests share: small real problems, and the real command as a subprocess."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
 from nne.config import EvolutionConfig
@@ -43,6 +48,7 @@ SMALL = [
 ]
 """Overrides that make an experiment small enough for a test; the components stay the real ones."""
 
+HANGS = 600  # seconds after which a process is taken to hang; nothing else is decided by it
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -71,14 +77,42 @@ def fp32() -> Compute:
 
 @pytest.fixture
 def train(tmp_path: Path) -> Command:
-    """Run ``scripts/train.py`` in an empty folder with some arguments, to its end."""
+    """``scripts/train.py`` in an empty folder with some arguments, to its end, in this process."""
 
-    def run(*arguments: str, cwd: Path = tmp_path, **more: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*TRAIN, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=240, **more
-        )
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return call("train", *arguments, cwd=tmp_path)
 
     return run
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """The same as a process of its own."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        line = [*TRAIN, *arguments]
+        return subprocess.run(line, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=HANGS)
+
+    return run
+
+
+def call(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """``main()`` of ``scripts/<script>.py``, as if typed, without the seconds that a process takes to start."""
+    out, err, handlers, before = StringIO(), StringIO(), logging.getLogger().handlers[:], dict(os.environ)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", [str(REPOSITORY / "scripts" / f"{script}.py"), *arguments])
+        os.environ |= environment()
+        try:
+            code = import_module(script).main()
+        except SystemExit as stop:
+            code = stop.code
+        finally:
+            os.environ.clear()
+            os.environ |= before
+            GlobalHydra.instance().clear()
+            logging.getLogger().handlers[:] = handlers
+    return subprocess.CompletedProcess(sys.argv, code or 0, out.getvalue(), err.getvalue())
 
 
 def environment() -> dict[str, str]:
@@ -94,7 +128,7 @@ def summary(folder: Path) -> dict[str, Any]:
 def without_times(found: dict[str, Any]) -> dict[str, Any]:
     """A summary less what may differ between two runs with the same result."""
     config = {**found["config"], "run_dir": None, "resume": None, "trainer": None}
-    volatile = ("seconds", "peak_memory_gib", "command", "config")
+    volatile = ("seconds", "overhead_seconds", "peak_memory_gib", "command", "config")
     return {**{k: v for k, v in found.items() if k not in volatile}, "config": config}
 
 

@@ -1,8 +1,6 @@
 """The gradient that a large population estimates, against enumeration; the command on a real run."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ import torch
 from nne.direction import alignment, cosine, gradient
 from nne.evolved import evolved
 from nne.learner import NetworkEvolution
-from tests.conftest import REPOSITORY, SMALL, Command, altered, environment
+from tests.conftest import SMALL, Command, altered, call
 from training.config import Config
 from training.data import Dataset
 from training.device import Compute
@@ -55,12 +53,12 @@ def test_only_a_run_of_evolution_can_be_analysed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["architecture", "gradient"])
 def test_the_command_prints_and_writes(what: str, tmp_path: Path, train: Command) -> None:
     assert train("experiment=nne_mnist10", *SMALL, "trainer.max_steps=10", "run_dir=a").returncode == 0
-    command = [sys.executable, str(REPOSITORY / "scripts" / "analyse.py"), what, "a", "--population", "200"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
+    done = call("analyse", what, "a", "--population", "200", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     with (tmp_path / "outputs" / "theory" / f"{what}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["generation"] for row in rows] == ["0", "1", "3", "10"]
     assert (tmp_path / "outputs" / "theory" / f"{what}.png").exists()
     assert all("|".join(f" {cell} " for cell in row.values()) in done.stdout for row in rows)
-    wrong = subprocess.run([*command[:3], "none"], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    wrong = call("analyse", what, "none", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr) == (2, "error: none: there is no such folder\n")

@@ -30,6 +30,7 @@ def test_every_module_has_its_entry(package: str) -> None:
     assert {word for word in told if word.startswith(f"{package}.")} == modules - left_out
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_finds_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NNE_DATA", "/nonexistent")
     path = REPOSITORY / "docs" / "tutorial.ipynb"

@@ -2,13 +2,12 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import evaluate as script
-from tests.conftest import REPOSITORY, SMALL, Command, environment, summary
+from tests.conftest import SMALL, Command, call, summary
 
 RUNS = {
     "nne_mnist10": [*SMALL, "trainer.max_steps=3", "learner.test_individuals=10"],
@@ -18,8 +17,7 @@ RUNS = {
 
 
 def evaluate(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / "scripts" / "evaluate.py"), *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120)
+    return call("evaluate", *arguments, cwd=cwd)
 
 
 @pytest.mark.parametrize("experiment", RUNS)

@@ -1,7 +1,6 @@
 """What is exported answers as the run does: in PyTorch, in onnxruntime, and on a person's own pictures."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 
 from learners import build, composed
-from tests.conftest import REPOSITORY, SMALL, Command, environment
+from tests.conftest import SMALL, Command, call
 from training import data, device, exported
 from training.data import Dataset
 from training.errors import UserError
@@ -31,8 +30,7 @@ RUNS = {
 
 
 def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / "scripts" / name), *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120)
+    return call(name.removesuffix(".py"), *arguments, cwd=cwd)
 
 
 @pytest.mark.parametrize("experiment", RUNS)

@@ -2,13 +2,12 @@
 
 import random
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import TRAIN, Command, environment, summary, without_times
+from tests.conftest import Command, call, summary, without_times
 from tests.test_train import start, wait_for_step
 
 SMALL = ["data=embedded", "data.per_class=20", "trainer.evaluate_every=10"]
@@ -53,7 +52,7 @@ def test_a_sweep_over_rules_makes_the_gram_matrix_once(train: Command, tmp_path:
 
 def test_a_layer_that_cannot_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     wide = ["experiment=adam_features_h1000", *SMALL, "features.width=1e9"]
-    done = subprocess.run([*TRAIN, *wide], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+    done = call("train", *wide, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("error: features.width=1000000000 needs")
     assert "set features.width to at most" in done.stderr

@@ -127,7 +127,7 @@ EXAMPLES = {
 }
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n == "search" else ()) for n in EXAMPLES])
 def test_examples_run(name: str, tmp_path: Path) -> None:
     said, few = EXAMPLES[name], ["1"] if name == "search" else []
     command = [sys.executable, str(REPOSITORY / "scripts" / "examples" / f"{name}.py"), *few]

@@ -4,7 +4,6 @@ import csv
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import report
 import tables
 from learners import CONFIGS, LEARNERS
 from sections import PARTS
-from tests.conftest import REPOSITORY, Command, environment
+from tests.conftest import Command, call
 from training.command_line import check, register
 from training.config import to_dict
 from training.results import Run, find_runs, insert, markdown, settings, spread
@@ -183,8 +182,7 @@ def test_spread_and_markdown() -> None:
 
 
 def reported(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / "scripts/report.py"), *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120)
+    return call("report", *arguments, cwd=cwd)
 
 
 def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Path, train: Command) -> None:

@@ -6,6 +6,7 @@ import scale
 from tests.conftest import SMALL
 
 
+@pytest.mark.slow
 def test_processes_are_measured_and_find_the_same(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

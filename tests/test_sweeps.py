@@ -19,13 +19,16 @@ LAUNCHERS = {
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_a_sweep_goes_on_after_a_failure_and_says_so(launcher: str, tmp_path: Path, train: Command) -> None:
+def test_a_sweep_goes_on_after_a_failure_and_says_so(
+    launcher: str, tmp_path: Path, train: Command, command: Command
+) -> None:
     """Jobs have folders named after what they override; one of them holds another run already."""
     taken = tmp_path / "sweep" / sweep_folder([*JOBS, "learner.genes=200"])
     taken.mkdir(parents=True)
     (taken / "metrics.csv").write_text("step\n1\n")
     sweep = ["-m", *JOBS, "learner.genes=100,200,300", "hydra.sweep.dir=sweep"]
-    done = train(*sweep, *LAUNCHERS[launcher])
+    run = train if launcher == "basic" else command
+    done = run(*sweep, *LAUNCHERS[launcher])
     assert done.returncode == 1, done.stderr
     failed = " ".join([*JOBS, "learner.genes=200"])
     assert done.stderr.endswith(f"error: 1 of 3 jobs failed: {failed}\n")
@@ -40,15 +43,15 @@ def test_a_sweep_goes_on_after_a_failure_and_says_so(launcher: str, tmp_path: Pa
     if launcher == "submitit":
         return
     (taken / "metrics.csv").unlink()
-    again = train(*sweep, "sweep.resume=true", *LAUNCHERS[launcher])
+    again = run(*sweep, "sweep.resume=true", *LAUNCHERS[launcher])
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("is finished already") == 2
     assert (taken / "summary.json").exists()
 
 
-def test_jobs_side_by_side_find_the_same_as_one_after_the_other(tmp_path: Path, train: Command) -> None:
+def test_jobs_side_by_side_find_the_same_as_one_after_the_other(tmp_path: Path, command: Command) -> None:
     for launcher in ("basic", "parallel"):
-        done = train("-m", *JOBS, "seed=0,1", f"hydra.sweep.dir={launcher}", f"hydra/launcher={launcher}")
+        done = command("-m", *JOBS, "seed=0,1", f"hydra.sweep.dir={launcher}", f"hydra/launcher={launcher}")
         assert done.returncode == 0, done.stderr
     for seed in (0, 1):
         job = sweep_folder([*JOBS, f"seed={seed}"])
@@ -63,12 +66,12 @@ def test_a_sweep_has_a_folder_of_its_own(tmp_path: Path, train: Command) -> None
     assert sorted(summary(job.parent)["config"]["learner"]["population"] for job in jobs) == [2, 3]
 
 
-def test_a_lifetime_side_by_side_evolves_first(tmp_path: Path, train: Command) -> None:
+def test_a_lifetime_side_by_side_evolves_first(tmp_path: Path, command: Command) -> None:
     tiny = ["data=embedded", "data.per_class=20", "network.hidden=40", "network.beta=0.02", "trainer.max_steps=2"]
     genes = "'learner.genes=300','learner.population=70','learner.batch=40','learner.test_individuals=5'"
     first = f"learner.evolve=['experiment=nne_mnist10',{genes},'trainer.max_steps=2']"
     sweep = ["-m", "experiment=nne_signsgd_mnist10", *tiny, first, "learner.individuals=2", "seed=0,1"]
-    done = train(*sweep, "hydra/launcher=parallel")
+    done = command(*sweep, "hydra/launcher=parallel")
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.rglob("evolved/summary.json"))) == 2
 

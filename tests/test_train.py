@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import SMALL, TRAIN, Command, environment, summary, without_times
+from tests.conftest import SMALL, TRAIN, Command, call, environment, summary, without_times
 from training.checkpoint import load_latest, save
 
 STEPS = 40
@@ -27,8 +27,7 @@ SUMMARY_KEYS = {
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing happened to."""
     folder = tmp_path_factory.mktemp("unbroken")
-    command = [*TRAIN, *RUN, "run_dir=run"]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=240)
+    done = call("train", *RUN, "run_dir=run", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -41,7 +40,7 @@ def rows(run: Path) -> list[dict[str, str]]:
 def assert_same_run(run: Path, unbroken: Path) -> None:
     """Same summary, same ``p``, and records without gaps or doubles."""
     assert without_times(summary(run)) == without_times(summary(unbroken))
-    timed = ("speed/seconds", "speed/steps_per_second", "memory/peak_gib")
+    timed = ("speed/seconds", "speed/overhead_seconds", "speed/steps_per_second", "memory/peak_gib")
     strip = [{k: v for k, v in row.items() if k not in timed} for row in rows(run)]
     assert strip == [{k: v for k, v in row.items() if k not in timed} for row in rows(unbroken)]
     events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()

@@ -50,6 +50,7 @@ def test_the_same_bits_for_any_number_of_workers(
     assert len(prints) == 1
 
 
+@pytest.mark.slow
 def test_workers_are_killed_and_another_number_of_them_goes_on(tmp_path: Path, train: Command) -> None:
     """torchrun starts the group again once, then gives up; the bits are those of an unbroken run."""
     asked = ["experiment=nne_mnist10", *SETTINGS, "trainer.max_steps=120"]

@@ -26,13 +26,15 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Facts:
-    """What a checkpoint says beside the learner's state."""
+    """What a checkpoint says beside the learner's state; ``overhead``: seconds of pictures and records so far."""
 
     experiment: str
     dataset: str
     step: int
     seconds: float
     config: dict[str, Any]
+    backend: str | None = None
+    overhead: float = 0.0
     format: int = FORMAT
 
 

@@ -29,6 +29,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from training.config import CHOICE, GROUPS, Config, documented_keys, typed
+from training.cores import cores
 from training.errors import UserError, exit_code, require
 
 PATHS = ("resume", "run_dir", "data.root", "learner.evolved")
@@ -36,13 +37,17 @@ PATHS = ("resume", "run_dir", "data.root", "learner.evolved")
 
 @dataclass(frozen=True)
 class Job:
-    """One run that a command line asks for; ``folder`` and ``number``: its own, if it is part of a sweep."""
+    """One run that a command line asks for.
+
+    ``folder`` and ``number``: its own, if it is part of a sweep; ``side_by_side``: how many of them run at once here.
+    """
 
     experiment: str
     config: Config
     overrides: list[str]
     folder: Path | None = None
     number: int = 0
+    side_by_side: int = 1
 
 
 def register(learners: dict[str, Any]) -> None:
@@ -178,11 +183,13 @@ def _job(overrides: list[str], in_sweep: bool) -> Job:
         composed["own"] = own
         own = list(composed.own)  # with what ${seed} stands for, as Hydra names a job's folder
         folder = Path(composed.hydra.sweep.dir, sweep_folder(own)) if in_sweep else None
+        asked = composed.hydra.launcher.get("n_jobs", 1)
+        side_by_side = asked if asked > 0 else max(cores() + 1 + asked, 1)  # joblib's -1: all cores
         del composed["hydra"], composed["own"]
         for part in CHOICE:
             kept = f"{part}=none" in overrides and composed[part] is not None
             require(not kept, f"{part}=none: experiment={experiment} sets keys of {part}, so it cannot go without")
-        return Job(experiment, typed(composed), own, folder)
+        return Job(experiment, typed(composed), own, folder, side_by_side=side_by_side)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_cause(error)) from error
     except AssertionError as error:  # OmegaConf's, at a key of a part that is null

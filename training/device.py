@@ -2,11 +2,11 @@
 
 import os
 import platform
-import resource
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import torch
 
 from training.errors import require
@@ -15,11 +15,16 @@ from training.workers import Workers, join
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, the precision of the big products on it, what makes them (PyTorch or the C++ kernel), and with whom."""
+    """A device, the precision of the big products on it, what makes them (PyTorch or the C++ kernel), and with whom.
+
+    ``instructions``: what the C++ kernel was compiled for. ``began_with``: the backend of a run that is resumed.
+    """
 
     device: torch.device
     dtype: torch.dtype
     backend: str = "torch"
+    instructions: str = ""
+    began_with: str | None = None
     workers: Workers = field(default_factory=Workers)
 
     @property
@@ -68,6 +73,10 @@ def peak_memory(device: torch.device) -> float:
     """The most memory that this process has held, in GiB: on the GPU if the run is on one, else in RAM."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 2**30
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
 
@@ -75,17 +84,14 @@ def total_memory(device: torch.device) -> int:
     """Bytes of memory that the device has (not what is free: how work is cut must not change from run to run)."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(psutil.virtual_memory().total)
 
 
 def free_memory(device: torch.device) -> int:
     """Bytes that can be had now without swapping; only to refuse what cannot fit, never to decide how to compute."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    info = Path("/proc/meminfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    available = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-    return available[0] if available else total_memory(device)
+    return int(psutil.virtual_memory().available)
 
 
 def _cpu_name() -> str:

@@ -57,12 +57,13 @@ class GradientDescent:
         assert isinstance(own, GradientConfig)
         self.config, self.seed, self.limit = own, config.seed, config.trainer.max_steps
         self.compute, self.device, self.network = compute, compute.device, network
-        self.labels = data.train_labels
+        self.labels, self.classes = data.train_labels, len(data.classes)
         self.steps = 0
         self.optimiser = OPTIMISERS[own.optimiser](network.parameters(), lr=own.learning_rate)
         self.seen = network.see(data.train_images)
         self.rows = max(len(self.labels) // 8, 1)
         self._tested: tuple[Tensor, list[Seen]] | None = None
+        self._answered: tuple[int, Tensor, Tensor] | None = None  # after which step, to which images
 
     def step(self) -> Metrics:
         """One epoch, in an order drawn anew."""
@@ -128,11 +129,16 @@ class GradientDescent:
             kept = [*kept, seen] if kept is not None and fits else None
         self._tested = (images, kept) if kept is not None else None
 
+    def answers(self, images: Tensor) -> Tensor:
+        """``[M, B]``: which class each network takes each image for; the last answers are kept until the next step."""
+        if self._answered is None or self._answered[0] != self.steps or self._answered[1] is not images:
+            found = torch.cat([logits.argmax(dim=2) for _, logits in self.logits(images)], dim=1)
+            self._answered = self.steps, images, found
+        return self._answered[2]
+
     def accuracies(self, images: Tensor, labels: Tensor) -> Tensor:
         """``[M]``: the share of images that each network gets right."""
-        right = sum((logits.argmax(dim=2) == labels[which]).sum(dim=1) for which, logits in self.logits(images))
-        assert isinstance(right, Tensor)
-        return right.double() / len(labels)
+        return (self.answers(images) == labels).double().mean(dim=1)
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """Test accuracy; of several networks, mean and sd."""
@@ -149,12 +155,9 @@ class GradientDescent:
 
     def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
         """Averaged over the networks."""
-        pairs = []
-        for which, logits in self.logits(images):
-            networks, _, classes = logits.shape
-            pairs.append((labels[which] * classes + logits.argmax(dim=2)).flatten())
-        counts = torch.bincount(torch.cat(pairs), minlength=classes**2).view(classes, classes)
-        return counts / networks
+        answers = self.answers(images)
+        pairs = (labels * self.classes + answers).flatten()
+        return torch.bincount(pairs, minlength=self.classes**2).view(self.classes, self.classes) / len(answers)
 
     def as_module(self) -> nn.Module:
         """The network; of several, the first."""
@@ -190,7 +193,7 @@ class GradientDescent:
         fits = network.keys() == own.keys() and all(network[k].shape == own[k].shape for k in own)
         require(fits, "the checkpoint is of another network: it is from another kind of run")
         self.network.load_state_dict(network)
-        self.steps = int(state["steps"])
+        self.steps, self._answered = int(state["steps"]), None
         memory: dict[int, dict[str, Tensor]] = {}
         for name, tensor in state.items():
             if name.startswith("optimiser/"):

@@ -8,24 +8,25 @@ import shutil
 import subprocess
 import tempfile
 import time
-from ctypes import CDLL
 from functools import cache
 from pathlib import Path
 
 from training.cache import user_cache
 from training.errors import UserError
+from training.lock import locked
 
 log = logging.getLogger(__name__)
 
 COMPILERS = ("c++", "g++", "clang++")
-FLAGS = ["-std=c++20", "-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread"]
+FLAGS = ["-std=c++20", "-O3", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread"]
 QUIET = ["-Wno-psabi", "-Wno-ignored-attributes"]
 TIMEOUT = 300  # seconds
 
 
-@cache
-def load(source: Path) -> CDLL:
-    """The library made from one source file.
+def compiled(source: Path) -> Path:
+    """The library made from one source file and the headers beside it.
+
+    ``$CXX`` names the compiler, and ``$NNE_MARCH`` what to compile for, as in ``-march`` (``x86-64-v3``).
 
     Raises:
         UserError: there is no compiler, or it fails.
@@ -33,21 +34,32 @@ def load(source: Path) -> CDLL:
     command = compiler()
     if command is None:
         raise UserError(f"there is no C++ compiler (no {', '.join(COMPILERS)})")
-    code, start = source.read_bytes(), time.perf_counter()
-    name = hashlib.sha256(b"\0".join([code, " ".join([command, *FLAGS]).encode(), _processor()])).hexdigest()[:16]
-    library = user_cache() / "kernels" / f"{source.stem}-{name}.so"
+    return _compiled(source, command, architecture())
+
+
+@cache
+def _compiled(source: Path, command: str, target: tuple[str, ...]) -> Path:
+    line, start = [command, *FLAGS, *target], time.perf_counter()
     try:
-        if not library.exists():
-            library.parent.mkdir(parents=True, exist_ok=True)
+        version = subprocess.run([command, "--version"], check=True, capture_output=True, timeout=TIMEOUT).stdout
+        code = [path.read_bytes() for path in (source, *sorted(source.parent.glob("*.h")))]
+        name = hashlib.sha256(b"\0".join([*code, " ".join(line).encode(), version, _processor()])).hexdigest()[:16]
+        library = user_cache() / "kernels" / f"{source.stem}-{name}.so"
+        if library.exists():
+            return library
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with locked(library.parent / ".lock", wait=TIMEOUT):
+            if library.exists():
+                return library
             with tempfile.TemporaryDirectory(dir=library.parent) as folder:
                 made = Path(folder) / library.name
-                line = [command, *FLAGS, *QUIET, "-o", str(made), str(source)]
+                line += [*QUIET, "-o", str(made), str(source)]
                 subprocess.run(line, check=True, capture_output=True, text=True, timeout=TIMEOUT)
                 made.replace(library)
-            log.info("compiled %s for this machine in %.0f s", source.name, time.perf_counter() - start)
-        return CDLL(str(library))
+        log.info("compiled %s for this machine in %.0f s", source.name, time.perf_counter() - start)
+        return library
     except subprocess.CalledProcessError as error:
-        said = (error.stderr.strip().splitlines() or ["no message"])[0]
+        said = (str(error.stderr or "").strip().splitlines() or ["no message"])[0]
         raise UserError(f"{command} could not compile {source.name} ({said})") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(f"{source.name} could not be compiled ({error})") from error
@@ -56,6 +68,12 @@ def load(source: Path) -> CDLL:
 def compiler() -> str | None:
     """The C++ compiler of this machine: ``$CXX``, or one that is usual."""
     return os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
+
+
+def architecture() -> tuple[str, ...]:
+    """The flag that says what to compile for: by default this processor, which on aarch64 needs none."""
+    wanted = os.environ.get("NNE_MARCH") or ("native" if platform.machine().lower() in ("x86_64", "amd64") else "")
+    return (f"-march={wanted}",) if wanted else ()
 
 
 def _processor() -> bytes:

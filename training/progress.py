@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -54,10 +55,11 @@ class ProgressBar:
             TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[headline]}"),
+            TextColumn("{task.fields[activity]}"),
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=total, completed=done, rate="", headline="")
+        self._task = self._bar.add_task("", total=total, completed=done, rate="", headline="", activity="")
 
     def __enter__(self) -> "ProgressBar":
         self._bar.start()
@@ -65,6 +67,16 @@ class ProgressBar:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.stop()
+
+    @contextmanager
+    def doing(self, activity: str) -> Iterator[None]:
+        """Say what else than steps is being done, while it is."""
+        self._bar.update(self._task, activity=f"({activity})")
+        self._bar.refresh()
+        try:
+            yield
+        finally:
+            self._bar.update(self._task, activity="")
 
     def update(self, step: int, metrics: Metrics) -> None:
         """Show a finished step; where there is no terminal, print a line whenever the test set was evaluated."""
@@ -77,9 +89,15 @@ class ProgressBar:
                 others = [k for k in metrics if k.startswith("test/") and k != self.headline and not k.endswith("_sd")]
                 found = [fields["headline"], *(f"{k.removeprefix('test/')} {metrics[k]:.2%}" for k in others)]
                 of = f"/{self.total}" if self.total else ""
-                seconds = f"{metrics['speed/seconds']:.0f} s, {rate}"
+                seconds = spent(metrics["speed/seconds"], metrics["speed/overhead_seconds"]) + f", {rate}"
                 log.info("%s %d%s: %s (%s)", self.step_name, step, of, ", ".join(found), seconds)
         self._bar.update(self._task, completed=step, **fields)
+
+
+def spent(work: float, overhead: float) -> str:
+    """Seconds of work and, where a person would notice, those of everything else."""
+    more = f" and {overhead:.0f} s of pictures and records" if overhead >= 1 else ""
+    return f"{work:.0f} s{more}"
 
 
 def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:

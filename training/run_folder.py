@@ -1,26 +1,42 @@
 """The folder of a run: who may write to it, and the plain files a person or a script reads afterwards."""
 
 import csv
-import fcntl
 import json
 import logging
-import os
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
 
 from training.errors import UserError
 from training.learner import Metrics
+from training.lock import HeldError, locked
 
 SUMMARY, METRICS, LOG, LOCK, PROFILE = "summary.json", "metrics.csv", "train.log", ".lock", "profile.json"
 
 
-def new_path(experiment: str, outputs: Path = Path("outputs")) -> Path:
-    """``outputs/<experiment>/<date_time>``, made unique if two runs start in the same second."""
-    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
-    path = outputs / experiment / stamp
-    return path if not path.exists() else path.with_name(f"{stamp}-{os.getpid()}")
+def claim(parent: Path, name: str) -> Path:
+    """A new folder of that name, or ``name-2``, ``name-3`` ..., which this call has made and nobody else has.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    for number in count(1):
+        path = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"{path} cannot be made ({error.strerror}); choose another run_dir") from error
+    raise AssertionError
+
+
+def new_folder(experiment: str, outputs: Path = Path("outputs")) -> Path:
+    """``outputs/<experiment>/<date_time>``, made now: of runs that start in the same second, each has its own."""
+    return claim(outputs / experiment, time.strftime("%Y-%m-%d_%H-%M-%S"))
 
 
 def latest_unfinished(experiment: str, outputs: Path = Path("outputs")) -> Path | None:
@@ -41,11 +57,11 @@ class RunFolder:
         self.path = path
         if not resuming and (path / METRICS).exists():
             raise UserError(f"{path} already holds a run: go on with it by resume={path}, or choose another run_dir")
+        self._lock = ExitStack()
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock: TextIO = (path / LOCK).open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            self._lock.enter_context(locked(path / LOCK))
+        except HeldError as error:
             raise UserError(f"another run is writing to {path}; choose another run_dir") from error
         except OSError as error:
             raise UserError(f"{path} cannot be written to ({error.strerror}); choose another run_dir") from error

@@ -13,7 +13,8 @@ from training.data import Dataset
 from training.device import Compute
 from training.errors import require
 from training.learner import Learner, State, shown
-from training.run_folder import SUMMARY, RunFolder, latest_unfinished, new_path
+from training.progress import spent
+from training.run_folder import SUMMARY, RunFolder, latest_unfinished, new_folder
 from training.trainer import Interrupted, Trainer, follow
 
 log = logging.getLogger(__name__)
@@ -48,9 +49,10 @@ def run(
     saved = _saved(job, sweep_folder)
     config = _continued(job, saved.facts, learners) if saved else job.config
     experiment = saved.facts.experiment if saved else job.experiment
-    folder = saved.folder if saved else sweep_folder or Path(config.run_dir or new_path(experiment))
+    chosen = sweep_folder or (Path(config.run_dir) if config.run_dir else None)
 
-    compute = device.choose(config.device, config.precision, job.number)
+    began_with = saved.facts.backend if saved else None
+    compute = replace(device.choose(config.device, config.precision, job.number), began_with=began_with)
     alone = compute.workers.count == 1 or getattr(config.learner, "in_company", False)
     require(alone, f"learner={config.learner.name} runs in one process; start it without torchrun")
     dataset = data.load(config.data, config.seed).to(compute.device)
@@ -65,6 +67,7 @@ def run(
     if team.rank:
         follow(learner)
         return {}
+    folder = saved.folder if saved else chosen or new_folder(experiment)
     records = RunFolder(folder, resuming=saved is not None)
     try:
         finished = records.summary()
@@ -95,7 +98,7 @@ def restored(
     require(folder.is_dir(), f"run={folder}: there is no such folder")
     state, facts = checkpoint.load_latest(folder / "checkpoints")
     config = from_dict(facts.config, learners)
-    compute = device.choose(config.device, config.precision)
+    compute = replace(device.choose(config.device, config.precision), began_with=facts.backend)
     dataset = data.load(config.data, config.seed).to(compute.device)
     same = facts.dataset == dataset.name
     require(same, f"run={folder}: the run is on {facts.dataset}; here is only {dataset.name}, {dataset.note}")
@@ -124,7 +127,7 @@ def _saved(job: Job, sweep_folder: Path | None) -> Saved | None:
 def _continued(job: Job, facts: checkpoint.Facts, learners: Mapping[str, Any]) -> Config:
     """The configuration that the run began with, and what the command line may change of it."""
     stored = from_dict(facts.config, learners)
-    trainer, chosen = to_dict(stored)["trainer"], stored.device
+    trainer, chosen = to_dict(stored)["trainer"], {"device": stored.device, "backend": stored.backend}
     for override in job.overrides:
         name = override.lstrip("+").split("=", 1)[0]
         if name == "experiment":
@@ -132,12 +135,12 @@ def _continued(job: Job, facts: checkpoint.Facts, learners: Mapping[str, Any]) -
             require(same, f"resume: the run is of experiment={facts.experiment}, not {job.experiment}")
         elif name.startswith("trainer."):
             trainer[name.removeprefix("trainer.")] = _at(to_dict(job.config), name)
-        elif name == "device":
-            chosen = job.config.device
+        elif name in chosen:
+            chosen[name] = getattr(job.config, name)
         elif name not in ("resume", "run_dir") and not name.startswith("hydra"):
             then, now = _at(to_dict(stored), name), _at(to_dict(job.config), name)
             require(then == now, f"resume: {name} was {then} when the run began, not {now}; leave it out")
-    return replace(stored, device=chosen, trainer=type(stored.trainer)(**trainer))
+    return replace(stored, device=chosen["device"], backend=chosen["backend"], trainer=type(stored.trainer)(**trainer))
 
 
 def _at(config: dict[str, Any], name: str) -> Any:
@@ -174,5 +177,6 @@ def _conclude(summary: dict[str, Any], learner: Learner, folder: Path) -> None:
     name = learner.headline.removeprefix("test/")
     found = f"{name} {shown(learner.result, summary[learner.result])}"
     found += " on test images" if learner.headline.startswith("test/") else ""
-    log.info("%s: %s in %.0f s: %s", summary["experiment"], summary["stopped_because"], summary["seconds"], found)
+    took = spent(summary["seconds"], summary["overhead_seconds"])
+    log.info("%s: %s in %s: %s", summary["experiment"], summary["stopped_because"], took, found)
     log.info("everything is in %s, the figures in %s", folder, folder / SUMMARY)

@@ -22,6 +22,8 @@ from training.workers import WorkerGoneError
 
 log = logging.getLogger(__name__)
 
+DRAWING_SHARE = 0.1  # of the run's time, for pictures; the last ones are always drawn
+
 
 class Interrupted(Exception):  # noqa: N818  # not an error
     """A signal asked the run to stop; its state is saved."""
@@ -52,9 +54,18 @@ class Trainer:
         self.learner, self.data, self.compute, self.run = learner, data, learner.compute, run
         self.step = resumed.step if resumed else 0
         self.seconds = resumed.seconds if resumed else 0.0
+        self._overhead, self._began, self._worked = (
+            resumed.overhead if resumed else 0.0,
+            time.perf_counter(),
+            self.seconds,
+        )
+        self._drawing = 0.0
+        self._pictured = self.step
         self._saved_step, self._saved_at = self.step, time.monotonic()
         self._signal: int | None = None
         self._commit = provenance.git_commit()
+        limit = config.trainer.max_steps
+        self.bar = ProgressBar(learner.step_name, learner.headline, self.step, limit)
         texts = {
             "config": as_text(to_dict(config)),
             "command": provenance.command(),
@@ -78,25 +89,23 @@ class Trainer:
             UserError: the numbers are no longer finite, or the disk is full.
         """
         handlers = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
-        limit = self.config.trainer.max_steps
         try:
             self.run.forget_after(self.step)
             if self.step == 0:  # from its first row on, a run can be gone on with
                 self.save()
-            bar = ProgressBar(self.learner.step_name, self.learner.headline, self.step, limit)
             looked_at = profiled(self.config.trainer.profile, self.run.path / PROFILE, self.dashboard.tell_profile)
-            with bar, looked_at as profile:
+            with self.bar, looked_at as profile:
                 while not self.compute.workers.agree(bool(reason := self.reason_to_stop())):
                     metrics = self.train_step()
+                    self.bar.update(self.step, metrics)
                     self.record(metrics)
-                    bar.update(self.step, metrics)
                     if profile:
                         profile.step()
-            assert reason
-            if self._signal is not None:
-                self.save()
-                raise Interrupted(self._signal, f"{reason}; {self._way_on()}")
-            return self.finish(reason)
+                assert reason
+                if self._signal is not None:
+                    self.save()
+                    raise Interrupted(self._signal, f"{reason}; {self._way_on()}")
+                return self.finish(reason)
         except OSError as error:
             why = error.strerror or error
             raise UserError(f"{self.run.path} cannot be written to ({why}); {self._way_on()}") from error
@@ -113,13 +122,20 @@ class Trainer:
         self.step += 1
         step_seconds = time.perf_counter() - start
         if self.step == 1 or self.step % self.config.trainer.evaluate_every == 0:
-            metrics |= self.learner.evaluate(self.data.test_images, self.data.test_labels)
+            with self.bar.doing("evaluating"):
+                metrics |= self.learner.evaluate(self.data.test_images, self.data.test_labels)
         self.seconds += time.perf_counter() - start
         return metrics | {
             "speed/seconds": self.seconds,
+            "speed/overhead_seconds": self.overhead,
             "speed/steps_per_second": 1 / step_seconds,
             "memory/peak_gib": peak_memory(self.compute.device),
         }
+
+    @property
+    def overhead(self) -> float:
+        """Seconds that this run has taken for anything but steps and evaluations: pictures, records, checkpoints."""
+        return self._overhead + time.perf_counter() - self._began - (self.seconds - self._worked)
 
     def record(self, metrics: Metrics) -> None:
         """Log a step, and save when it is time. Numbers that are no longer finite stop the run."""
@@ -128,20 +144,32 @@ class Trainer:
             raise UserError(f"{wrong[0]} is no longer finite at {self.learner.step_name} {self.step}; {self._way_on()}")
         self.run.log(self.step, metrics)
         self.dashboard.log(self.step, metrics)
-        if is_milestone(self.step):
+        if self.learner.headline in metrics and self.pictures_are_due():
             self.show()
         if time.monotonic() - self._saved_at >= self.config.trainer.checkpoint_seconds:
             self.save()
 
+    def pictures_are_due(self) -> bool:
+        """At the first evaluation after a milestone, as long as pictures have not had a tenth of the run's time."""
+        milestone = any(map(is_milestone, range(self._pictured + 1, self.step + 1)))
+        return milestone and self._drawing <= DRAWING_SHARE * (self.seconds + self.overhead)
+
     def show(self) -> None:
         """Pictures and distributions of the learner as it is now."""
-        figures = self.learner.figures(self.data.test_images, self.data.test_labels)
-        self.dashboard.show(self.step, self.learner.histograms(), figures)
+        start = time.perf_counter()
+        with self.bar.doing("drawing"):
+            figures = self.learner.figures(self.data.test_images, self.data.test_labels)
+            self.dashboard.show(self.step, self.learner.histograms(), figures)
+        self._drawing += time.perf_counter() - start
+        self._pictured = self.step
 
     def save(self) -> None:
         """Write a checkpoint, once the records of all steps before it are on the disk."""
         self.dashboard.flush()
-        facts = checkpoint.Facts(self.experiment, self.data.name, self.step, self.seconds, to_dict(self.config))
+        config, backend = to_dict(self.config), self.compute.backend
+        facts = checkpoint.Facts(
+            self.experiment, self.data.name, self.step, self.seconds, config, backend, self.overhead
+        )
         checkpoint.save(self.run.checkpoints, self.learner.state_dict(), facts, self.config.trainer.keep_checkpoints)
         self._saved_step, self._saved_at = self.step, time.monotonic()
 
@@ -157,11 +185,12 @@ class Trainer:
         return self.learner.reason_to_stop()
 
     def finish(self, reason: str) -> dict[str, Any]:
-        """Take the last pictures, save, and write ``summary.json``."""
+        """Measure, take the last pictures, save, and write ``summary.json``."""
+        with self.bar.doing("evaluating"):
+            measured = self.learner.summary(self.data.test_images, self.data.test_labels)
         self.show()
         self.dashboard.finish()
         self.save()
-        measured = self.learner.summary(self.data.test_images, self.data.test_labels)
         data = self.data
         summary = {
             "experiment": self.experiment,
@@ -173,8 +202,10 @@ class Trainer:
             "device": self.compute.description,
             "dtype": self.compute.dtype_name,
             "backend": self.compute.backend,
+            "instructions": self.compute.instructions,
             "steps": self.step,
             "seconds": round(self.seconds, 3),
+            "overhead_seconds": round(self.overhead, 3),
             "stopped_because": reason,
             "peak_memory_gib": round(peak_memory(self.compute.device), 3),
             **measured,
