@@ -83,9 +83,10 @@ static int most_edges(const Network* net) {
     return most;
 }
 
-// An edge of a hidden unit that sees a pixel which is not zero.
+// An edge of a hidden unit that sees a pixel which is not zero: its place among the unit's, and what it sees.
 struct Sight {
-    uint16_t place, pixel;
+    int32_t place;
+    float light;
 };
 
 // x: [individuals, n] bool; keys: [individuals, 2].
@@ -131,7 +132,8 @@ void look(const Network* net, const float* images, int64_t count, int64_t* first
             for (int e = from; e < to; e++)
                 for (uint64_t see = lit[net->source[e]]; see; see &= see - 1) {
                     const int i = std::countr_zero(see);
-                    found[i * widest + n[i]++] = {uint16_t(e - from), uint16_t(net->source[e])};
+                    const float light = images[(block * AT_ONCE + i) * net->pixels + net->source[e]];
+                    found[i * widest + n[i]++] = {e - from, light};
                 }
             int32_t* begin = start + j * (AT_ONCE + 1);
             begin[0] = 0;
@@ -162,15 +164,12 @@ void express(const Network& net, int64_t from, int64_t to, const uint32_t* carri
 
 // What one unit does: h: [count][V].
 template <int V>
-void fire(const Sight* sights, const int32_t* start, const float* images, int pixels, int64_t count, const Vec* weights,
-          Vec* h) {
+void fire(const Sight* sights, const int32_t* start, int64_t count, const Vec* weights, Vec* h) {
     for (int64_t s = 0; s < count; s++, h += V) {
-        const float* image = images + s * pixels;
         Vec sum[V] = {};
         for (int32_t q = start[s]; q < start[s + 1]; q++) {
             const Vec* w = weights + int64_t(sights[q].place) * V;
-            const float light = image[sights[q].pixel];
-            for (int v = 0; v < V; v++) sum[v] += w[v] * light;
+            for (int v = 0; v < V; v++) sum[v] += w[v] * sights[q].light;
         }
         for (int v = 0; v < V; v++) h[v] = relu(sum[v]);
     }
@@ -218,9 +217,8 @@ void reward(const Vec* logits, const int64_t* labels, int64_t count, int stride,
     }
 }
 
-// What all genotypes are evaluated on: images: [count, pixels], and which edges see what of them (look).
+// What all genotypes are evaluated on: so many images, as look found them.
 struct Seen {
-    const float* images;
     int64_t count;
     const int64_t* first_sight;
     const int32_t* start;
@@ -251,8 +249,8 @@ void evaluate_block(const Network& net, const uint8_t* x, int64_t who, int64_t h
             const int64_t now = std::min<int64_t>(AT_ONCE, to - s);
             for (int j = 0; j < units; j++) {
                 const int64_t which = s / AT_ONCE * net.units + unit + j;
-                fire<V>(seen.sights + seen.first_sight[which], seen.start + which * (AT_ONCE + 1),
-                        seen.images + s * net.pixels, net.pixels, now, &w[j * widest * V], &h[j * AT_ONCE * V]);
+                fire<V>(seen.sights + seen.first_sight[which], seen.start + which * (AT_ONCE + 1), now,
+                        &w[j * widest * V], &h[j * AT_ONCE * V]);
             }
             answer<V>(h.data(), above.data(), units, now, classes, &logits[(s - from) * classes * V]);
         }

@@ -78,16 +78,16 @@ class _Network(ctypes.Structure):
 
 
 class _Seen(ctypes.Structure):
-    _fields_ = (("images", c_void_p), ("count", c_int64), *((n, c_void_p) for n in ("first", "start", "sights")))
+    _fields_ = (("count", c_int64), *((name, c_void_p) for name in ("first", "start", "sights")))
 
 
 class Seen:
-    """Images ``[B, pixels]`` float32, and which edges see something on each (``look`` in ``kernel.cpp``)."""
+    """Which edges see something on each of ``count`` images, and what (``look`` in ``kernel.cpp``)."""
 
-    def __init__(self, images: Tensor, *sights: Tensor) -> None:
-        self.count = len(images)
-        self._arrays = images, *sights  # what the structure points to lives as long as it
-        self.at = ctypes.byref(_Seen(_at(images), self.count, *map(_at, sights)))
+    def __init__(self, count: int, *sights: Tensor) -> None:
+        self.count = count
+        self._arrays = sights  # what the structure points to lives as long as it
+        self.at = ctypes.byref(_Seen(count, *map(_at, sights)))
 
 
 class KernelNetwork:
@@ -116,9 +116,9 @@ class KernelNetwork:
         first, start = torch.zeros(rows + 1, dtype=torch.int64), torch.empty(rows, AT_ONCE + 1, dtype=torch.int32)
         given = self._at, _at(images), c_int64(len(images)), _at(first), _at(start)
         library.look(*given, None, _threads())
-        sights = torch.empty(int(first[-1]) + 1, 2, dtype=torch.int16)  # room even if nobody sees anything
+        sights = torch.empty(int(first[-1]) + 1, 2)  # room even if nobody sees anything
         library.look(*given, _at(sights), _threads())
-        return Seen(images, first, start, sights)
+        return Seen(len(images), first, start, sights)
 
     @record_function("kernel: evaluate")
     def logits(self, x: Tensor, seen: Seen) -> Tensor:

@@ -7,7 +7,6 @@ from nne import kernel
 from nne.expression import WeightMatrix
 from nne.population import MEMORY_SHARE, SparseNetworks, Tiling
 from training.device import total_memory
-from training.errors import require
 from training.network import Edges, Topology
 
 LANES = 128  # a multiple of those of kernel.cpp, whatever the vectors
@@ -25,7 +24,6 @@ class KernelPopulation(SparseNetworks):
         self.topology, self.whole, self.cap = topology, W, None
         self.device, self.dtype, self.block = CPU, torch.float32, LANES
         first = topology.first
-        require(first.sources < 2**16, f"the C++ kernel takes at most {2**16 - 1} inputs; use backend=torch")
         edge = seen.cpu()[first.source].nonzero()[:, 0]
         self.layer = Edges(first.units, first.sources, first.unit[edge], first.source[edge])
         memory = int(total_memory(CPU) * MEMORY_SHARE)
@@ -33,7 +31,7 @@ class KernelPopulation(SparseNetworks):
             genotypes=min(1024, max(memory // W.n // LANES, 1) * LANES),
             images=kernel.AT_ONCE,
             units=first.units,
-            gathered=min(512, max(memory // (4 * len(edge) + 1), 1)),
+            gathered=min(512, max(memory // (8 * len(edge) + 1), 1)),
         )
         self.classes = topology.classes
         self.rows = W.rows(torch.cat([edge, torch.arange(topology.edges, topology.links)]))

@@ -3,7 +3,8 @@
 `population` times one whole generation (draw, express, evaluate, select) by the C++ kernel, where it can be had, and by
 PyTorch, against the same generation evaluated by dense fp32 `torch.bmm`, at the paper's scale and around it. Every path
 is timed on the same machine, in turn, several times; medians are printed. The dense path costs the same for every
-genotype, so it is timed on a few and scaled.
+genotype, so it is timed on a few and scaled. Then the same as lesser processors do it: the kernel compiled for their
+level of x86-64, and PyTorch told to use no more than they have (`level` is one of these, as the environment says).
 
 `dnn` times an epoch of unit-batch plasticity in the dual (Gram matrix) against the primal (the weights themselves),
 and then the whole of the paper's largest experiment: 500 epochs at h = 100,000, from pixels to test accuracy.
@@ -19,106 +20,31 @@ import json
 import platform
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 from rich.table import Table
-from torch import Tensor
 
 from dnn.config import DopamineConfig
 from dnn.network import Dopamine
 from gpu_benchmark import gpu, timed
-from nne.config import EvolutionConfig
-from nne.learner import NetworkEvolution
-from peers import DenseEvolution
+from population_benchmark import PAPER, level, population
 from race import peers, tune
 from training import data
-from training.config import Config, DataConfig, FeaturesConfig, NetworkConfig, TrainerConfig
+from training.config import Config, DataConfig, FeaturesConfig, TrainerConfig
 from training.device import Compute, choose, peak_memory
 from training.errors import exit_code
 from training.progress import console, track
 from training.provenance import git_commit, versions
 
-PAPER = Config(
-    data=DataConfig(),
-    network=NetworkConfig(hidden=1000, edge_probability=0.1, beta=0.0025),
-    learner=EvolutionConfig(genes=5000, population=1000, batch=None, temperature=1, fitness="none", test_individuals=2),
-    trainer=TrainerConfig(max_steps=1),
-)
 DOPAMINE = Config(
     data=DataConfig(),
     features=FeaturesConfig(width=1000),
     learner=DopamineConfig(rule="reward_prediction_drawn", epsilon_1=0.3),  # moves links at every image to the end
     trainer=TrainerConfig(max_steps=500),
 )
-GENES, BATCHES = (1000, 5000, 10_000), (100, None)
 WIDTHS, WIDEST = (1000, 10_000), 100_000
-DENSE_GENOTYPES = 16  # how many the dense path is timed on
-
-
-@dataclass(frozen=True)
-class Row:
-    """One scale: seconds a generation by each path, and how many times as long the dense one takes as the fastest."""
-
-    genes: int
-    individuals: int
-    images: int
-    cpp_seconds: float | None
-    torch_seconds: float
-    dense_seconds: float
-    ratio: float
-    networks_per_second: float
-    peak_gib: float
-
-
-def measure(config: Config, dataset: data.Dataset, compute: Compute, repeats: int) -> Row:
-    """All paths in turn, ``repeats`` times after a warm-up."""
-    by_torch = NetworkEvolution(replace(config, backend="torch"), dataset, compute)
-    fastest = NetworkEvolution(config, dataset, compute)
-    sample = min(DENSE_GENOTYPES, config.learner.population)
-    written_out = DenseEvolution(replace(config, backend="torch"), dataset, compute)
-
-    def dense() -> Tensor:
-        return written_out.dense_rewards(range(sample), *written_out.minibatch())
-
-    fastest.step()
-    peak = peak_memory(compute.device)
-    by_torch.step()
-    dense()
-    paths = fastest.step, by_torch.step, dense
-    times = [[timed(path, compute.device) for path in paths] for _ in range(repeats)]
-    scale, images = config.learner.population / sample, len(by_torch.minibatch()[1])
-    ours, theirs, full = (median(path) for path in zip(*times, strict=True))
-    has_kernel = fastest.compute.backend == "cpp"
-    return Row(
-        genes=config.learner.genes,
-        individuals=config.learner.population,
-        images=images,
-        cpp_seconds=ours if has_kernel else None,
-        torch_seconds=theirs,
-        dense_seconds=full * scale,
-        ratio=median(scale * dense_time / our_time for our_time, _, dense_time in times),
-        networks_per_second=config.learner.population / ours,
-        peak_gib=peak,
-    )
-
-
-def population(dataset: data.Dataset, compute: Compute, repeats: int) -> list[dict[str, object]]:
-    """The table of one generation at several scales."""
-    table = Table("genes", "N", "images", "C++, s", "PyTorch, s", "dense, s", "dense / C++", "networks/s", "GiB")
-    rows = []
-    for genes in GENES:
-        for batch in BATCHES:
-            config = replace(PAPER, learner=replace(PAPER.learner, genes=genes, batch=batch))
-            row = measure(config, dataset, compute, repeats)
-            rows.append(asdict(row))
-            size = f"{row.genes:,}", f"{row.individuals:,}", f"{row.images:,}"
-            kernel = "" if row.cpp_seconds is None else f"{row.cpp_seconds:.3f}"
-            cost = kernel, f"{row.torch_seconds:.3f}", f"{row.dense_seconds:.2f}", f"{row.ratio:.1f}"
-            table.add_row(*size, *cost, f"{row.networks_per_second:,.0f}", f"{row.peak_gib:.2f}")
-    console.print(table)
-    return rows
 
 
 def dual_and_primal(width: int, dataset: data.Dataset, compute: Compute, repeats: int) -> dict[str, object]:
@@ -171,6 +97,7 @@ def dnn(dataset: data.Dataset, compute: Compute, repeats: int) -> list[dict[str,
 
 BENCHMARKS = {
     "population": (population, PAPER),
+    "level": (level, PAPER),
     "dnn": (dnn, DOPAMINE),
     "peers": (peers, PAPER),
     "tune": (tune, PAPER),

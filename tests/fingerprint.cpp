@@ -52,7 +52,7 @@ int main() {
     look(&net, images.data(), count, sight.data(), start.data(), nullptr, threads);
     std::vector<Sight> sights(sight.back() + 1);
     look(&net, images.data(), count, sight.data(), start.data(), sights.data(), threads);
-    const Seen seen{images.data(), count, sight.data(), start.data(), sights.data()};
+    const Seen seen{count, sight.data(), start.data(), sights.data()};
 
     std::vector<float> logits(count * classes * individuals);
     evaluate(&net, x.data(), individuals, &seen, logits.data(), threads);

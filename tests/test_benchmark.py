@@ -9,9 +9,12 @@ import pytest
 import torch
 
 import benchmark
+import population_benchmark
 import race
 from library_peers import OpenES
+from nne import kernel
 from nne.learner import NetworkEvolution
+from nne.networks import with_backend
 from peers import DenseEvolution
 from tests.conftest import altered, needs_compiler
 from training.config import Config, TrainerConfig
@@ -29,26 +32,28 @@ def test_the_dense_path_is_the_same_network(small: Config, digits: Dataset, fp32
 
 @needs_compiler
 def test_a_row_holds_the_scale_and_consistent_figures(small: Config, digits: Dataset, fp32: Compute) -> None:
-    row = benchmark.measure(small, digits, fp32, repeats=1)
+    row = population_benchmark.measure(small, digits, fp32, repeats=1)
     assert (row.genes, row.individuals, row.images) == (300, 70, 40)
     assert row.cpp_seconds
     assert row.ratio == pytest.approx(row.dense_seconds / row.cpp_seconds)
     assert row.networks_per_second == pytest.approx(70 / row.cpp_seconds)
     assert row.peak_gib > 0.1
-    assert benchmark.measure(replace(small, backend="torch"), digits, fp32, repeats=1).cpp_seconds is None
+    assert row.instructions == kernel.instructions()
+    assert row.auto == with_backend(small, fp32).backend
 
 
 def test_json_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: Config) -> None:
-
-    monkeypatch.setattr(benchmark, "PAPER", altered(small, population=4))
-    monkeypatch.setattr(benchmark, "GENES", (50,))
-    monkeypatch.setattr(benchmark, "BATCHES", (20,))
+    monkeypatch.setattr(population_benchmark, "PAPER", altered(small, population=4))
+    monkeypatch.setattr(population_benchmark, "GENES", (50,))
+    monkeypatch.setattr(population_benchmark, "BATCHES", (20,))
+    monkeypatch.setattr(population_benchmark, "LEVELS", {})
     path = tmp_path / "found.json"
     monkeypatch.setattr(
         sys, "argv", ["benchmark.py", "population", "--json", str(path), "--data=embedded", "--repeats=1"]
     )
     benchmark.main()
     (row,) = json.loads(path.read_text())["rows"]
+    assert row["level"] == "native"
     assert (row["genes"], row["individuals"], row["images"]) == (50, 4, 20)
 
 
