@@ -29,7 +29,7 @@ def standardise(delta: Tensor) -> Tensor:
     A population of equals has no fitter allele: all zeros.
     """
     centred = delta - exact_sum(delta) / len(delta)
-    sd = (exact_sum(centred.square()) / len(delta)).sqrt()
+    sd = root(exact_sum(centred.square()) / len(delta))
     return torch.where(sd > 0, centred / sd, 0.0)
 
 
@@ -83,6 +83,11 @@ def addable(rows: Tensor) -> Tensor:
 def exact_sum(values: Tensor) -> Tensor:
     """The sum in float64, with the same bits on every machine, however wide its vectors are."""
     return addable(values.reshape(1, -1)).sum() if values.numel() else values.new_zeros((), dtype=torch.float64)
+
+
+def root(x: Tensor) -> Tensor:
+    """The square root to 24 bits, in float64: the last bit of 53 differs between the libraries that PyTorch calls."""
+    return x.sqrt().float().double()
 
 
 def carried(genotypes: Iterable[Tensor], rows: Tensor, backend: str = "torch") -> Tensor:

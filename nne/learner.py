@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nne.config import EvolutionConfig
 from nne.evolution import Evolution
-from nne.fitness import addable, exact_sum
+from nne.fitness import addable, exact_sum, root
 from nne.genome import draw, fixed_fraction, heterozygosity
 from nne.networks import populations, with_backend
 from nne.performance import Performance, measure
@@ -131,7 +131,7 @@ class NetworkEvolution:
         classes = logits.movedim(1, -1).reshape(-1, self.population.classes).double()
         centred = classes - addable(classes).mean(dim=1, keepdim=True)
         variance = addable(centred.square()).sum(dim=1) / (self.population.classes - 1)
-        return float(exact_sum(variance.sqrt())) / len(classes) or 1.0
+        return float(exact_sum(root(variance))) / len(classes) or 1.0
 
     @property
     def epsilon(self) -> float:

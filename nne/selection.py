@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nne.fitness import AlleleMeans, addable, allele_means, carried, exact_sum
+from nne.fitness import AlleleMeans, addable, allele_means, carried, exact_sum, root
 from training.workers import ALONE, Workers
 
 BEST = 0.1  # the share of a population that PBIL learns from
@@ -103,7 +103,7 @@ def igo(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
     place = (-sample.fitness).argsort(stable=True).argsort(stable=True) + 1
     utility = (torch.log(torch.tensor(N / 2 + 1)) - place.double().log()).clamp(min=0)
     utility = utility - exact_sum(utility) / N
-    return (p + epsilon * sample.pull(utility / (exact_sum(utility.square()) / N).sqrt(), p)).clamp(0, 1)
+    return (p + epsilon * sample.pull(utility / root(exact_sum(utility.square()) / N), p)).clamp(0, 1)
 
 
 def momentum(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
