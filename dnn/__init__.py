@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dnn.features import RandomFeatures
-    from dnn.plasticity import RULES, Outcome
+    from dnn.rules import RULES, Outcome
 
 __all__ = ["RULES", "Outcome", "RandomFeatures"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: configurations are read without torch."""
-    homes = {"RandomFeatures": "dnn.features", "RULES": "dnn.plasticity", "Outcome": "dnn.plasticity"}
+    homes = {"RandomFeatures": "dnn.features", "RULES": "dnn.rules", "Outcome": "dnn.rules"}
     if name not in homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(homes[name]), name)

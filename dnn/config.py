@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from training.config import DECAYS, Config, key
-from training.errors import at_least, one_of, require, within
+from nne.training.config import DECAYS, Config, key
+from nne.training.errors import at_least, one_of, require, within
 
 RULES = [
     "literal",
@@ -34,7 +34,7 @@ class DopamineConfig:
     precision: ClassVar[str] = "float32"
 
     name: str = key("dopamine", "which learner this is")
-    rule: str = key("gated", f"who is rewarded and how much (dnn/plasticity.py): one of {', '.join(RULES)}")
+    rule: str = key("gated", f"who is rewarded and how much (dnn/rules.py): one of {', '.join(RULES)}")
     epsilon_1: float = key(1.0, "epsilon_1, the size of an update; with features.width=inf, epsilon_1 times h")
     epsilon_0: float = key(0.75, "epsilon_0, the loss that parts good predictions from bad ones")
     presynaptic: str = key("graded", "a link moves by h_i u_j (graded) or, if h_i > 0, by u_j (binary)")

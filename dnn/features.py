@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from training import plain
-from training.config import FeaturesConfig
-from training.device import free_memory
-from training.errors import UserError
-from training.network import uniform
-from training.output_layer import Firing, Seen
-from training.seeding import generator
+from nne.training.config import FeaturesConfig
+from nne.training.device import free_memory
+from nne.training.errors import UserError
+from nne.training.models import plain
+from nne.training.models.network import uniform
+from nne.training.models.output_layer import Firing, Seen
+from nne.training.seeding import generator
 
 UNITS = 4096
 SPARSE = 1 / 32  # where fewer than this share of the units fire, they are listed

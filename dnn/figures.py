@@ -2,8 +2,8 @@
 
 from matplotlib.figure import Figure
 
-from dnn.census import Census
-from training import figures
+from dnn.activity import Census
+from nne.training.logging import figures
 
 
 def overlap(census: Census) -> Figure:

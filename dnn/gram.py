@@ -19,15 +19,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dnn.census import Census, Count, expected
+from dnn.activity import Census, Count, expected
 from dnn.config import DopamineConfig
 from dnn.features import RandomFeatures, standardiser
-from training.config import FeaturesConfig
-from training.data import Dataset
-from training.device import free_memory
-from training.errors import require
-from training.output_layer import Firing, Seen, dense, project
-from training.progress import track
+from nne.training.config import FeaturesConfig
+from nne.training.data.datasets import Dataset
+from nne.training.device import free_memory
+from nne.training.errors import require
+from nne.training.logging.progress import track
+from nne.training.models.output_layer import Firing, Seen, dense, project
 
 log = logging.getLogger(__name__)
 TEST_ROWS = 1000

@@ -10,15 +10,15 @@ from torch.nn.functional import cross_entropy, one_hot
 from dnn.config import DopamineConfig
 from dnn.features import RandomFeatures
 from dnn.gram import gram
-from dnn.plasticity import RULES, Outcome
-from dnn.synapses import Dual, Primal, Synapses, written_out
-from training.config import Config
-from training.data import Dataset
-from training.device import Compute
-from training.errors import require
-from training.learner import Metrics, State
-from training.plain import linear
-from training.seeding import generator
+from dnn.output_weights import Dual, Primal, Synapses, written_out
+from dnn.rules import RULES, Outcome
+from nne.training.config import Config
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
+from nne.training.errors import require
+from nne.training.learner import Metrics, State
+from nne.training.models.plain import linear
+from nne.training.seeding import generator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,7 +146,7 @@ class Dopamine:
     def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
         """The confusion matrix, and how many firing hidden units two classes share."""
         from dnn import figures
-        from training.figures import confusion
+        from nne.training.logging.figures import confusion
 
         yield "confusion", confusion(self.confusion(images, labels), f"After {self.epoch} epochs")
         yield "overlap", figures.overlap(self.synapses.census)

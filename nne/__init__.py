@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nne.evolution import Evolution
-    from nne.module import ModulePopulation
+    from nne.population.module import ModulePopulation
 
 __all__ = ["Evolution", "ModulePopulation"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: configurations are read without torch."""
-    homes = {"Evolution": "nne.evolution", "ModulePopulation": "nne.module"}
+    homes = {"Evolution": "nne.evolution", "ModulePopulation": "nne.population.module"}
     if name not in homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(homes[name]), name)

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from nne import kernel
 from nne.fitness import TRANSFORMS, exact_sum
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
+from nne.population.cpp import kernel
 from nne.response import additive_variance, noise, predicted_response
 from nne.selection import RULES, Sample
-from training.errors import at_least, one_of, require, within
-from training.learner import Metrics, State
-from training.workers import ALONE, Workers
+from nne.training.distributed import ALONE, Workers
+from nne.training.errors import at_least, one_of, require, within
+from nne.training.learner import Metrics, State
 
 REFOLD = 0.95  # alleles are frozen once they leave no more than this share of the free ones
 

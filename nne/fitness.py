@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from nne import kernel
+from nne.population.cpp import kernel
 
 
 def reward(logits: Tensor, labels: Tensor, temperature: float) -> Tensor:

@@ -11,8 +11,9 @@ Shapes: ``p: [n]`` float64, ``x: [N, n]`` bool.
 import torch
 from torch import Tensor
 
-from nne import fused, kernel
-from training.seeding import generator, key
+from nne.population.cpp import kernel
+from nne.population.triton import fused
+from nne.training.seeding import generator, key
 
 GOLDEN_32 = 0x9E3779B9
 GOLDEN_64 = 0x9E3779B97F4A7C15

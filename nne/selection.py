@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nne.fitness import AlleleMeans, addable, allele_means, carried, exact_sum, root
-from training.workers import ALONE, Workers
+from nne.training.distributed import ALONE, Workers
 
 BEST = 0.1  # the share of a population that PBIL learns from
 MOMENTUM, ADAM = 0.9, (0.9, 0.999)  # decay of what is remembered, per generation

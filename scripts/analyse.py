@@ -16,17 +16,18 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from nne.architecture import Structure, logits, structure, without_idle_units, without_weakest
-from nne.direction import alignment
-from nne.evolved import Evolved, evolved
-from nne.expression import sparse_weight_matrix
+from nne.analysis.architecture import Structure, logits, structure, without_idle_units, without_weakest
+from nne.analysis.gradient import alignment
 from nne.genome import draw
-from nne.learner import NetworkEvolution
-from training import data, device, figures
-from training.errors import exit_code, require
-from training.network import sparse_topology
-from training.progress import track
-from training.results import Row, publish, spread
+from nne.learners.evolved import Evolved, evolved
+from nne.learners.network import NetworkEvolution
+from nne.population.weights import sparse_weight_matrix
+from nne.training import data, device
+from nne.training.errors import exit_code, require
+from nne.training.io.results import Row, publish, spread
+from nne.training.logging import figures
+from nne.training.logging.progress import track
+from nne.training.models.network import sparse_topology
 
 INDIVIDUALS = 5  # measured of every population
 SHARES = (0.25, 0.5, 0.75, 0.9)  # of the weakest links that are cut

@@ -26,17 +26,17 @@ from statistics import median
 
 from rich.table import Table
 
+from benchmarks.gpu import gpu, timed
+from benchmarks.population import PAPER, level, population
+from benchmarks.race import peers, tune
 from dnn.config import DopamineConfig
 from dnn.network import Dopamine
-from gpu_benchmark import gpu, timed
-from population_benchmark import PAPER, level, population
-from race import peers, tune
-from training import data
-from training.config import Config, DataConfig, FeaturesConfig, TrainerConfig
-from training.device import Compute, choose, peak_memory
-from training.errors import exit_code
-from training.progress import console, track
-from training.provenance import git_commit, versions
+from nne.training import data
+from nne.training.config import Config, DataConfig, FeaturesConfig, TrainerConfig
+from nne.training.device import Compute, choose, peak_memory
+from nne.training.errors import exit_code
+from nne.training.io.provenance import git_commit, versions
+from nne.training.logging.progress import console, track
 
 DOPAMINE = Config(
     data=DataConfig(),

@@ -14,16 +14,15 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-import page
-import tables
-from learners import CONFIGS, LEARNERS
-from sections import PARTS, Draw
-from training import provenance
-from training.command_line import check, register
-from training.config import to_dict
-from training.errors import UserError, exit_code
-from training.progress import track
-from training.results import Run, find_runs, find_unfinished, insert, markdown
+from nne.registry import CONFIGS, LEARNERS
+from nne.training.cli import check, register
+from nne.training.config import to_dict
+from nne.training.errors import UserError, exit_code
+from nne.training.io import provenance
+from nne.training.io.results import Run, find_runs, find_unfinished, insert, markdown
+from nne.training.logging.progress import track
+from reporting import page, tables
+from reporting.sections import PARTS, Draw
 
 
 def experiments() -> tables.Experiments:

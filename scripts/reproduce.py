@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from learners import CONFIGS, LEARNERS, composed
-from training import provenance
-from training.command_line import Job, check, register, sweep_folder, understood
-from training.errors import UserError, exit_code
-from training.run_folder import SUMMARY
+from nne.registry import CONFIGS, LEARNERS, composed
+from nne.training.cli import Job, check, register, sweep_folder, understood
+from nne.training.errors import UserError, exit_code
+from nne.training.io import provenance
+from nne.training.io.run_folder import SUMMARY
 
 SCRIPTS = Path(__file__).parent
 STARTUP = 5.0  # seconds from a command to its first step
@@ -133,8 +133,8 @@ def seconds(stage: Stage | Analysis, scale: str) -> float:
 
 def calibrate() -> float:
     """How long this machine takes for what took `REFERENCE` seconds there: some generations of evolution."""
-    from learners import build
-    from training import data, device
+    from nne.registry import build
+    from nne.training import data, device
 
     config = composed("experiment=nne_mnist10", "data=embedded", "learner.genes=2000")
     compute = device.choose(config.device, config.precision)

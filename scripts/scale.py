@@ -18,7 +18,7 @@ from statistics import median
 
 from rich.table import Table
 
-from training.progress import console
+from nne.training.logging.progress import console
 
 TRAIN = Path(__file__).with_name("train.py")
 GENERATIONS, WARM_UP = 40, 10

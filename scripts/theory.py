@@ -14,16 +14,16 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 
-from nne.config import LinearConfig
-from nne.existence import aligned_genotype, frequencies_exist
-from nne.linear import LinearTarget, linear_target
-from nne.linear_evolution import ROUNDING, LinearEvolution
-from training import figures
-from training.config import Config, TrainerConfig
-from training.data import NOTHING
-from training.device import Compute
-from training.progress import track
-from training.results import Row, publish, spread
+from nne.learners.config import LinearConfig
+from nne.learners.linear import ROUNDING, LinearEvolution
+from nne.theory.existence import aligned_genotype, frequencies_exist
+from nne.theory.linear import LinearTarget, linear_target
+from nne.training.config import Config, TrainerConfig
+from nne.training.data.datasets import NOTHING
+from nne.training.device import Compute
+from nne.training.io.results import Row, publish, spread
+from nne.training.logging import figures
+from nne.training.logging.progress import track
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 CLOSE = 0.9  # the cosine that counts as having learnt

@@ -9,7 +9,7 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
-from nne import triton_kernels as kernels
+from nne.population.triton import kernels as kernels
 
 capability = int(sys.argv[1])
 shape = {"C": 10, "CHUNK": kernels.CHUNK, "BN": kernels.BN, "BB": kernels.BB, "REWARD": True, "WIDEN": False}

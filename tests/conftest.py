@@ -18,13 +18,14 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
-from nne.config import EvolutionConfig
-from training import data, native
-from training.config import Config, DataConfig, NetworkConfig, TrainerConfig
-from training.device import Compute
+from nne.learners.config import EvolutionConfig
+from nne.training import data
+from nne.training.config import Config, DataConfig, NetworkConfig, TrainerConfig
+from nne.training.device import Compute
+from nne.training.io import compiler
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # Triton's kernels are checked on the CPU
-needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler here")
+needs_compiler = pytest.mark.skipif(compiler.compiler() is None, reason="there is no C++ compiler here")
 
 settings.register_profile("project", deadline=None)  # machines are shared and slow at times
 settings.load_profile("project")

@@ -7,12 +7,12 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nne.expression import WeightMatrix, sparse_weight_matrix
 from nne.fitness import AlleleMeans, allele_means, carried
 from nne.genome import draw, initial_frequencies
-from nne.population import Networks
-from training.config import NetworkConfig
-from training.network import Topology, sparse_topology
+from nne.population.base import Networks
+from nne.population.weights import WeightMatrix, sparse_weight_matrix
+from nne.training.config import NetworkConfig
+from nne.training.models.network import Topology, sparse_topology
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from nne.direction import alignment, cosine, gradient
-from nne.evolved import evolved
-from nne.learner import NetworkEvolution
+from nne.analysis.gradient import alignment, cosine, gradient
+from nne.learners.evolved import evolved
+from nne.learners.network import NetworkEvolution
+from nne.training.config import Config
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
+from nne.training.errors import UserError
 from tests.conftest import SMALL, Command, altered, call
-from training.config import Config
-from training.data import Dataset
-from training.device import Compute
-from training.errors import UserError
 
 
 def test_the_gradient_is_that_of_lemma_1(small: Config, digits: Dataset, fp32: Compute) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nne.architecture import (
+from nne.analysis.architecture import (
     activities,
     dead,
     logits,

@@ -5,14 +5,14 @@ import torch
 from torch import Tensor
 
 from nne import Evolution
-from nne.learner import NetworkEvolution
+from nne.learners.network import NetworkEvolution
 from nne.selection import RULES
+from nne.training.config import Config
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
+from nne.training.errors import UserError
+from nne.training.io.checkpoint import state_sha256
 from tests.conftest import altered
-from training.checkpoint import state_sha256
-from training.config import Config
-from training.data import Dataset
-from training.device import Compute
-from training.errors import UserError
 
 
 def ones(x: Tensor) -> Tensor:

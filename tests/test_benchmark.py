@@ -9,17 +9,16 @@ import pytest
 import torch
 
 import benchmark
-import population_benchmark
-import race
-from library_peers import OpenES
-from nne import kernel
-from nne.learner import NetworkEvolution
-from nne.networks import with_backend
-from peers import DenseEvolution
+from benchmarks import population, race
+from benchmarks.library_peers import OpenES
+from benchmarks.peers import DenseEvolution
+from nne.learners.network import NetworkEvolution
+from nne.population.cpp import kernel
+from nne.population.factory import with_backend
+from nne.training.config import Config, TrainerConfig
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
 from tests.conftest import altered, needs_compiler
-from training.config import Config, TrainerConfig
-from training.data import Dataset
-from training.device import Compute
 
 
 def test_the_dense_path_is_the_same_network(small: Config, digits: Dataset, fp32: Compute) -> None:
@@ -32,7 +31,7 @@ def test_the_dense_path_is_the_same_network(small: Config, digits: Dataset, fp32
 
 @needs_compiler
 def test_a_row_holds_the_scale_and_consistent_figures(small: Config, digits: Dataset, fp32: Compute) -> None:
-    row = population_benchmark.measure(small, digits, fp32, repeats=1)
+    row = population.measure(small, digits, fp32, repeats=1)
     assert (row.genes, row.individuals, row.images) == (300, 70, 40)
     assert row.cpp_seconds
     assert row.ratio == pytest.approx(row.dense_seconds / row.cpp_seconds)
@@ -43,10 +42,10 @@ def test_a_row_holds_the_scale_and_consistent_figures(small: Config, digits: Dat
 
 
 def test_json_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: Config) -> None:
-    monkeypatch.setattr(population_benchmark, "PAPER", altered(small, population=4))
-    monkeypatch.setattr(population_benchmark, "GENES", (50,))
-    monkeypatch.setattr(population_benchmark, "BATCHES", (20,))
-    monkeypatch.setattr(population_benchmark, "LEVELS", {})
+    monkeypatch.setattr(population, "PAPER", altered(small, population=4))
+    monkeypatch.setattr(population, "GENES", (50,))
+    monkeypatch.setattr(population, "BATCHES", (20,))
+    monkeypatch.setattr(population, "LEVELS", {})
     path = tmp_path / "found.json"
     monkeypatch.setattr(
         sys, "argv", ["benchmark.py", "population", "--json", str(path), "--data=embedded", "--repeats=1"]

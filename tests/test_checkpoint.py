@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.checkpoint import Facts, load, load_latest, save, saved, state_sha256
-from training.errors import UserError
+from nne.training.errors import UserError
+from nne.training.io.checkpoint import Facts, load, load_latest, save, saved, state_sha256
 
 FACTS = Facts("test", "embedded", 7, 1.5, {"seed": 0, "learner": {"genes": 3}})
 STATE = {"p": torch.rand(500, dtype=torch.float64), "generation": torch.tensor(7)}
@@ -88,7 +88,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: p
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("training.checkpoint.save_file", full)
+    monkeypatch.setattr("nne.training.io.checkpoint.save_file", full)
     with pytest.raises(UserError, match="No space left on device; earlier checkpoints are intact"):
         save(tmp_path, STATE, Facts("test", "embedded", 8, 0.0, {}), keep=2)
     assert load_latest(tmp_path)[1].step == 7

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from learners import CONFIGS, LEARNERS
+from nne.registry import CONFIGS, LEARNERS
+from nne.training.cli import check, known_keys, register, understood
+from nne.training.config import Config, FeaturesConfig, from_dict, to_dict
+from nne.training.errors import UserError
+from nne.training.manual import manual_page
 from tests.conftest import REPOSITORY, SMALL, Command
-from training.command_line import check, known_keys, register, understood
-from training.config import Config, FeaturesConfig, from_dict, to_dict
-from training.errors import UserError
-from training.manual import manual_page
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 
@@ -217,7 +217,7 @@ def test_the_command_itself_reports_in_one_line_and_writes_nothing(
 def test_help_is_the_manual_page(train: Command) -> None:
     done = train("--help")
     assert done.returncode == 0
-    assert done.stdout.startswith("NAME\n    scripts/train.py")
+    assert done.stdout.startswith("NAME\n    python scripts/train.py")
 
 
 def test_the_readme_names_every_experiment_and_no_other() -> None:

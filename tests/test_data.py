@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from training import data
-from training.config import DataConfig
-from training.errors import UserError
+from nne.training.config import DataConfig
+from nne.training.data import datasets as data
+from nne.training.errors import UserError
 
 EMPTY = {"source": "auto", "download": False}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import evaluate as script
+from nne.commands import evaluate as script
 from tests.conftest import SMALL, Command, call, summary
 
 RUNS = {

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from nne.learner import NetworkEvolution
-from nne.population import SparseNetworks
+from nne.learners.network import NetworkEvolution
+from nne.population.base import SparseNetworks
+from nne.training.config import Config
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
+from nne.training.errors import UserError
+from nne.training.io.checkpoint import state_sha256
 from tests.conftest import altered
-from training.checkpoint import state_sha256
-from training.config import Config
-from training.data import Dataset
-from training.device import Compute
-from training.errors import UserError
 
 
 def fingerprint(learner: NetworkEvolution, steps: int) -> str:

@@ -9,13 +9,14 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from learners import build, composed
+from nne.registry import build, composed
+from nne.training import data, device
+from nne.training.data.datasets import Dataset
+from nne.training.data.handwriting import read_digit
+from nne.training.errors import UserError
+from nne.training.io import export
+from nne.training.models.plain import KCap
 from tests.conftest import SMALL, Command, call
-from training import data, device, exported
-from training.data import Dataset
-from training.errors import UserError
-from training.handwriting import read_digit
-from training.plain import KCap
 
 TINY = ["data=embedded", "data.per_class=20"]
 HIDDEN = ["network.hidden=[40,30]", "network.cap=10"]
@@ -41,16 +42,16 @@ def test_the_exported_network_answers_as_the_run_does(experiment: str, tmp_path:
     learner = build(config, digits, compute)
     for _ in range(3):
         learner.step()
-    weights, graph = exported.save(learner.as_module(), tmp_path / "export", {"classes": digits.classes})
+    weights, graph = export.save(learner.as_module(), tmp_path / "export", {"classes": digits.classes})
     images, labels = digits.test_images, digits.test_labels
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     found = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
     if experiment == "nne_cnn":
-        with pytest.raises(UserError, match=r"holds the state_dict of training.cnn.SmallCNN"):
-            exported.load(weights)
+        with pytest.raises(UserError, match=r"holds the state_dict of nne.training.models.cnn.SmallCNN"):
+            export.load(weights)
     else:
         with torch.no_grad():
-            torch.testing.assert_close(exported.load(weights)(images), found, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(export.load(weights)(images), found, rtol=1e-4, atol=1e-4)
     right = float((found.argmax(dim=1) == labels).double().mean())
     measured = learner.evaluate(images, labels)
     accuracy = measured["test/modal"] if experiment.startswith("nne") else measured["test/accuracy"]
@@ -61,9 +62,9 @@ def test_the_command_exports_and_predicts(train: Command, tmp_path: Path, digits
     assert train("experiment=nne_mnist10", *SMALL, "trainer.max_steps=3", "run_dir=run").returncode == 0
     done = script("export.py", "run=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in (tmp_path / "run" / "export").iterdir()} == {exported.WEIGHTS, exported.ONNX}
+    assert {path.name for path in (tmp_path / "run" / "export").iterdir()} == {export.WEIGHTS, export.ONNX}
 
-    network = exported.load(tmp_path / "run" / "export" / exported.WEIGHTS)
+    network = export.load(tmp_path / "run" / "export" / export.WEIGHTS)
     names = []
     for i in (0, 1000, 2000):
         names.append(f"{i}.png")
@@ -128,11 +129,11 @@ def test_a_mistake_is_one_line(script_name: str, arguments: list[str], message: 
 
 
 def test_what_is_no_network_of_ours_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / exported.WEIGHTS
+    path = tmp_path / export.WEIGHTS
     for content in (b"", b"junk", b"\x80\x04\x95pickle"):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"is not a network that scripts/export\.py wrote"):
-            exported.load(path)
+            export.load(path)
 
 
 def test_a_cap_lets_the_most_active_units_fire() -> None:

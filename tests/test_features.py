@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dnn.features
-from dnn.census import of_features
+from dnn.activity import of_features
 from dnn.config import DopamineConfig
 from dnn.features import UNITS, RandomFeatures, k_cap
 from dnn.gram import gram
+from nne.training.config import FeaturesConfig
+from nne.training.data.datasets import Dataset
+from nne.training.errors import UserError
+from nne.training.models.output_layer import Firing, dense, project, take
 from tests.conftest import CPU
-from training.config import FeaturesConfig
-from training.data import Dataset
-from training.errors import UserError
-from training.output_layer import Firing, dense, project, take
 
 
 def features(data: Dataset, dtype: torch.dtype = torch.float32, seed: int = 0, **config: object) -> RandomFeatures:

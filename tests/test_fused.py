@@ -12,17 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import gpu_benchmark
-from nne import fused, kernel
+from benchmarks import gpu
 from nne.fitness import reward, standardise
-from nne.fused_population import FusedPopulation
 from nne.genome import draw, initial_frequencies
-from nne.learner import NetworkEvolution
+from nne.learners.network import NetworkEvolution
+from nne.population.cpp import kernel
+from nne.population.triton import fused
+from nne.population.triton.networks import FusedPopulation
+from nne.training.config import Config, NetworkConfig
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
 from tests.conftest import REPOSITORY, SMALL, Command, altered
 from tests.shapes import Case, cases, dense_logits, logits_of, make, means_of
-from training.config import Config, NetworkConfig
-from training.data import Dataset
-from training.device import Compute
 
 CPU = torch.device("cpu")
 pytest.importorskip("triton")
@@ -114,10 +115,10 @@ def test_the_benchmark_for_a_gpu_measures_every_path(
     monkeypatch: pytest.MonkeyPatch, small: Config, digits: Dataset, fp32: Compute
 ) -> None:
     tiny = replace(altered(small, population=20, batch=10), network=NetworkConfig(hidden=3, beta=0.02))
-    monkeypatch.setattr(gpu_benchmark, "composed", lambda *overrides: tiny)
-    monkeypatch.setattr(gpu_benchmark, "SIDE", 64)
+    monkeypatch.setattr(gpu, "composed", lambda *overrides: tiny)
+    monkeypatch.setattr(gpu, "SIDE", 64)
     monkeypatch.setattr(torch, "compile", lambda function: function)
-    *rows, last = gpu_benchmark.gpu(digits, fp32, repeats=1)
+    *rows, last = gpu.gpu(digits, fp32, repeats=1)
     assert len(rows) == 4
     assert all(row["seconds"] > 0 for row in rows)
     assert last["share"] > 0

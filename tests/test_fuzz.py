@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save
 
-from learners import CONFIGS, LEARNERS
-from training import checkpoint, exported
-from training.command_line import check, known_keys, register, understood
-from training.config import Config
-from training.data import read_idx
-from training.errors import UserError
-from training.handwriting import read_digit
+from nne.registry import CONFIGS, LEARNERS
+from nne.training.cli import check, known_keys, register, understood
+from nne.training.config import Config
+from nne.training.data.datasets import read_idx
+from nne.training.data.handwriting import read_digit
+from nne.training.errors import UserError
+from nne.training.io import checkpoint, export
 
 register(LEARNERS)
 EXAMPLES = int(os.environ.get("NNE_FUZZ", 100))
@@ -204,6 +204,6 @@ def test_what_a_file_says_of_itself_is_not_believed(told: Any, tmp_path: Path) -
     text = json.dumps(told)
     path = tmp_path / "step_0000000007.safetensors"
     path.write_bytes(save(STATE, {"facts": text, "sha256": checkpoint._digest(STATE, text), "layers": text}))
-    for read in (checkpoint.load, exported.load):
+    for read in (checkpoint.load, export.load):
         found, line = answer(read, path)
-        assert str(path) in line or (read is exported.load and isinstance(found, torch.nn.Sequential))
+        assert str(path) in line or (read is export.load and isinstance(found, torch.nn.Sequential))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
-from training.seeding import key
+from nne.training.seeding import key
 
 
 def reference_draw(p: np.ndarray, seed: int, generation: int, individual: int) -> np.ndarray:

@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from nne.config import LifetimeConfig
-from nne.learner import NetworkEvolution
-from nne.lifetime import Lifetime
+from nne.learners.config import LifetimeConfig
+from nne.learners.finetune import Lifetime
+from nne.learners.network import NetworkEvolution
+from nne.training.baselines.gradient import GradientDescent
+from nne.training.config import Config, DataConfig, GradientConfig, NetworkConfig, TrainerConfig, to_dict
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
+from nne.training.errors import UserError
+from nne.training.io import checkpoint
+from nne.training.models.network import SparseNetwork, sparse_topology
+from nne.training.models.output_layer import OutputLayer
 from tests.conftest import Command, summary
-from training import checkpoint
-from training.config import Config, DataConfig, GradientConfig, NetworkConfig, TrainerConfig, to_dict
-from training.data import Dataset
-from training.device import Compute
-from training.errors import UserError
-from training.gradient import GradientDescent
-from training.network import SparseNetwork, sparse_topology
-from training.output_layer import OutputLayer
 
 DATA = DataConfig(source="embedded", per_class=20)
 
@@ -104,7 +104,7 @@ def test_what_does_not_fit_in_memory_is_seen_again(
     before = kept.accuracies(digits.test_images, digits.test_labels)
     assert kept._tested is not None
     assert torch.equal(before, kept.accuracies(digits.test_images, digits.test_labels))
-    monkeypatch.setattr("training.gradient.MEMORY_SHARE", 0.0)
+    monkeypatch.setattr("nne.training.baselines.gradient.MEMORY_SHARE", 0.0)
     assert torch.equal(before, again.accuracies(digits.test_images, digits.test_labels))
     assert again._tested is None
 

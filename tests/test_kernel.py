@@ -10,21 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nne import kernel
 from nne.evolution import Evolution
-from nne.expression import sparse_weight_matrix
 from nne.fitness import carried
 from nne.genome import draw, initial_frequencies
-from nne.kernel_population import KernelPopulation
-from nne.learner import NetworkEvolution
+from nne.learners.network import NetworkEvolution
+from nne.population.cpp import kernel
+from nne.population.cpp.networks import KernelPopulation
+from nne.population.weights import sparse_weight_matrix
+from nne.training.config import Config, NetworkConfig
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
+from nne.training.errors import UserError
+from nne.training.io import compiler
+from nne.training.models.network import sparse_topology
 from tests.conftest import SMALL, Command, altered, needs_compiler, summary
 from tests.shapes import Case, cases, dense_logits, logits_of
-from training import native
-from training.config import Config, NetworkConfig
-from training.data import Dataset
-from training.device import Compute
-from training.errors import UserError
-from training.network import sparse_topology
 
 pytestmark = needs_compiler
 
@@ -150,13 +150,13 @@ def test_a_library_is_compiled_once(
     source.write_text('extern "C" int one() { return 1; }')
     with caplog.at_level(logging.INFO):
         for _ in range(2):
-            native._compiled.cache_clear()
-            assert CDLL(str(native.compiled(source))).one() == 1
+            compiler._compiled.cache_clear()
+            assert CDLL(str(compiler.compiled(source))).one() == 1
     assert caplog.text.count("compiled one.cpp") == 1
     source.write_text("no C++")
-    native._compiled.cache_clear()
+    compiler._compiled.cache_clear()
     with pytest.raises(UserError, match=r"could not compile one\.cpp"):
-        native.compiled(source)
+        compiler.compiled(source)
     assert len(list((tmp_path / "nne" / "kernels").glob("*.so"))) == 1
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from nne.training.io.compiler import FLAGS, QUIET
 from tests.conftest import HANGS, REPOSITORY, SMALL, Command, needs_compiler, summary
-from training.native import FLAGS, QUIET
 
 LEVELS = {
     "x86-64": "128-bit vectors without FMA",
@@ -26,7 +26,7 @@ AARCH64 = ("aarch64-linux-gnu-g++", "qemu-aarch64")
 def made(compiler: str, out: Path, *flags: str) -> Path:
     """The program that prints the fingerprint."""
     own = [flag for flag in FLAGS if flag not in ("-shared", "-fPIC")]
-    source = ["-I", str(REPOSITORY / "nne"), str(REPOSITORY / "tests" / "fingerprint.cpp")]
+    source = ["-I", str(REPOSITORY / "nne" / "population" / "cpp"), str(REPOSITORY / "tests" / "fingerprint.cpp")]
     subprocess.run([compiler, *own, *QUIET, *flags, *source, "-o", str(out)], check=True, timeout=HANGS)
     return out
 

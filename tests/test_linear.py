@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nne.linear import LinearTarget, allele_fitness, guaranteed_decrease, largest_epsilon, linear_target
 from nne.selection import weak_selection
+from nne.theory.linear import LinearTarget, allele_fitness, guaranteed_decrease, largest_epsilon, linear_target
+from nne.training.config import Config
+from nne.training.errors import UserError
 from tests.conftest import Command, summary, without_times
-from training.config import Config
-from training.errors import UserError
 
 TARGETS = st.builds(
     lambda m, n, share, seed: linear_target(m, n, max(1, round(m * share)), seed),

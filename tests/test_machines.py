@@ -12,16 +12,17 @@ import pytest
 import torch
 from filelock import FileLock
 
-from nne import kernel, kernel_check
-from nne.kernel_check import Check
-from nne.networks import with_backend
+from nne.population.cpp import kernel, verification
+from nne.population.cpp.verification import Check
+from nne.population.factory import with_backend
+from nne.training import cores
+from nne.training.config import Config
+from nne.training.device import Compute
+from nne.training.io import cache
+from nne.training.io.checkpoint import load_latest
+from nne.training.io.lock import locked
+from nne.training.io.run_folder import claim, new_folder
 from tests.conftest import HANGS, SMALL, TRAIN, Command, environment, needs_compiler, summary
-from training import cache, cores
-from training.checkpoint import load_latest
-from training.config import Config
-from training.device import Compute
-from training.lock import locked
-from training.run_folder import claim, new_folder
 
 RUN = ["experiment=nne_mnist10", *SMALL, "trainer.max_steps=2", "backend=torch"]
 
@@ -79,7 +80,8 @@ def test_a_file_system_without_locks_is_warned_of_once(
 
 def test_a_lock_is_one_process_s(tmp_path: Path) -> None:
     with locked(tmp_path / "lock"):
-        code = "import sys; from pathlib import Path; from training.lock import *\nwith locked(Path(sys.argv[1])): pass"
+        code = "from pathlib import Path; from nne.training.io.lock import *\nwith locked(Path(sys.argv[1])): pass"
+        code = f"import sys; {code}"
         done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "lock")], capture_output=True, text=True)
         assert "HeldError" in done.stderr
 
@@ -126,13 +128,13 @@ def test_the_kernel_is_checked_once_and_auto_heeds_it(
     tmp_path: Path, small: Config, fp32: Compute, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    kernel_check.native._compiled.cache_clear()
+    verification.compiler._compiled.cache_clear()
     assert kernel.load() is None
-    found = kernel_check.check(torch.float32)
+    found = verification.check(torch.float32)
     assert 0 < found.error < 1e-5
     (kept,) = (tmp_path / "nne" / "kernels").glob("kernel-*.json")
-    monkeypatch.setattr(kernel_check, "measure", None)  # not again
-    assert kernel_check.check(torch.float32) == found
+    monkeypatch.setattr(verification, "measure", None)  # not again
+    assert verification.check(torch.float32) == found
     kept.write_text('{"error": 1e-7, "kernel_seconds": 0.5, "torch_seconds": 0.25}')
     with caplog.at_level(logging.INFO):
         assert with_backend(small, fp32).backend == "torch"
@@ -144,7 +146,7 @@ def test_the_kernel_is_checked_once_and_auto_heeds_it(
     kept.write_text('{"error": 1e-7, "kernel_seconds": 0.1, "torch_seconds": 0.25}')
     chosen = with_backend(small, fp32)
     assert (chosen.backend, chosen.instructions) == ("cpp", kernel.instructions())
-    kernel_check.native._compiled.cache_clear()
+    verification.compiler._compiled.cache_clear()
 
 
 def test_what_a_check_objects_to() -> None:
@@ -160,10 +162,14 @@ def test_a_run_goes_on_with_the_backend_that_it_began_with(
     """Even where, since then, ``auto`` has come to mean another."""
     asked = [a for a in RUN if not a.startswith("backend")]
     for slower, backend in ((True, "torch"), (False, "cpp")):
-        monkeypatch.setattr("nne.networks.objection", lambda dtype, slower=slower: "slower" if slower else None)
+        monkeypatch.setattr(
+            "nne.population.factory.objection", lambda dtype, slower=slower: "slower" if slower else None
+        )
         assert train(*asked, f"run_dir={backend}").returncode == 0
         assert load_latest(tmp_path / backend / "checkpoints")[1].backend == backend
-        monkeypatch.setattr("nne.networks.objection", lambda dtype, slower=slower: None if slower else "slower")
+        monkeypatch.setattr(
+            "nne.population.factory.objection", lambda dtype, slower=slower: None if slower else "slower"
+        )
         done = train(f"resume={backend}", "trainer.max_steps=3")
         assert done.returncode == 0, done.stderr
         assert summary(tmp_path / backend)["backend"] == backend

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from nne import ModulePopulation
-from nne.learner import NetworkEvolution
+from nne.learners.network import NetworkEvolution
+from nne.training.config import Config, NetworkConfig
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
+from nne.training.errors import UserError
+from nne.training.io.checkpoint import state_sha256
+from nne.training.models.cnn import SmallCNN
+from nne.training.models.network import load_module
 from tests.conftest import REPOSITORY, SMALL, Command, altered, environment, summary
-from training.checkpoint import state_sha256
-from training.cnn import SmallCNN
-from training.config import Config, NetworkConfig
-from training.data import Dataset
-from training.device import Compute
-from training.errors import UserError
-from training.network import load_module
 
 GENES = 80
 
@@ -70,7 +70,7 @@ def test_everyone_may_see_something_of_their_own() -> None:
 
 
 def test_a_convolutional_net_evolves_freezes_and_resumes(small: Config, digits: Dataset, fp32: Compute) -> None:
-    small.network = NetworkConfig(module="training.cnn.SmallCNN", beta=0.05)
+    small.network = NetworkConfig(module="nne.training.models.cnn.SmallCNN", beta=0.05)
     config = altered(small, freeze=0.1, epsilon=2.0)
     unbroken, broken, resumed = (NetworkEvolution(config, digits, fp32) for _ in range(3))
     first = unbroken.step()["fitness/mean"]
@@ -91,12 +91,12 @@ def test_a_convolutional_net_evolves_freezes_and_resumes(small: Config, digits: 
 
 
 def test_a_module_is_made_anew_from_the_seed() -> None:
-    first, again, other = (load_module("training.cnn.SmallCNN", 10, seed) for seed in (0, 0, 1))
+    first, again, other = (load_module("nne.training.models.cnn.SmallCNN", 10, seed) for seed in (0, 0, 1))
     assert torch.equal(first.first.bias, again.first.bias)
     assert not torch.equal(first.first.bias, other.first.bias)
 
 
-@pytest.mark.parametrize("path", ["training.cnn.Missing", "nowhere.Net", "Net"])
+@pytest.mark.parametrize("path", ["nne.training.models.cnn.Missing", "nowhere.Net", "Net"])
 def test_a_module_that_is_not_there(path: str) -> None:
     with pytest.raises(UserError, match=f"network.module={path} cannot be imported"):
         load_module(path, 10, 0)
@@ -106,19 +106,20 @@ def test_a_module_that_is_not_there(path: str) -> None:
 def test_the_command_trains_a_module(experiment: str, train: Command, tmp_path: Path) -> None:
     own = [s for s in SMALL if s.split("=")[0] not in ("network.hidden", "network.beta")]
     if experiment == "sgd_mnist10":
-        own = ["data=embedded", "data.per_class=20", "network.module=training.cnn.SmallCNN"]
+        own = ["data=embedded", "data.per_class=20", "network.module=nne.training.models.cnn.SmallCNN"]
     done = train(f"experiment={experiment}", *own, "trainer.max_steps=6", "run_dir=run")
     assert done.returncode == 0, done.stderr
     assert summary(tmp_path / "run")["steps"] == 6
 
 
 def test_a_missing_module_is_one_line(train: Command) -> None:
-    done = train("experiment=nne_cnn", *SMALL[:2], "network.module=training.cnn.Big")
+    done = train("experiment=nne_cnn", *SMALL[:2], "network.module=nne.training.models.cnn.Big")
     assert done.returncode == 2
-    assert "error: network.module=training.cnn.Big cannot be imported" in done.stderr
+    assert "error: network.module=nne.training.models.cnn.Big cannot be imported" in done.stderr
     assert "Traceback" not in done.stderr
 
 
+LONG = ("cartpole", "search")
 EXAMPLES = {
     "knapsack": "no knapsack is worth more than",
     "cartpole": "mean 4",
@@ -127,7 +128,9 @@ EXAMPLES = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n == "search" else ()) for n in EXAMPLES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in ("search", "cartpole") else ()) for n in EXAMPLES]
+)
 def test_examples_run(name: str, tmp_path: Path) -> None:
     said, few = EXAMPLES[name], ["1"] if name == "search" else []
     command = [sys.executable, str(REPOSITORY / "scripts" / "examples" / f"{name}.py"), *few]

@@ -8,18 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import nne.population
-from nne import expression
-from nne.config import EXPRESSIONS
-from nne.expression import WeightMatrix, sparse_weight_matrix
+import nne.population.torch
 from nne.fitness import reward, standardise
 from nne.genome import draw, initial_frequencies
-from nne.layout import ABSENT, by_hidden_unit
-from nne.population import Population, Tiling
+from nne.learners.config import EXPRESSIONS
+from nne.population.base import Tiling
+from nne.population.layout import ABSENT, by_hidden_unit
+from nne.population.torch import Population
+from nne.population.weights import EXPRESSIONS as EXPRESSION_FUNCTIONS
+from nne.population.weights import WeightMatrix, sparse_weight_matrix
+from nne.training.config import NetworkConfig
+from nne.training.errors import UserError
+from nne.training.models.network import Topology, sparse_topology
 from tests.shapes import Case, cases, dense_logits, logits_of, means_of, random_images
-from training.config import NetworkConfig
-from training.errors import UserError
-from training.network import Topology, sparse_topology
 
 CPU = torch.device("cpu")
 
@@ -60,11 +61,11 @@ def test_out_of_memory_halves_the_tile_and_goes_on(
 
 
 def test_every_expression_that_can_be_configured_exists() -> None:
-    assert list(expression.EXPRESSIONS) == EXPRESSIONS
+    assert list(EXPRESSION_FUNCTIONS) == EXPRESSIONS
     w = torch.tensor([-2.0, 0.0, 3.0])
-    assert expression.EXPRESSIONS["relu"](w.clone()).tolist() == [0.0, 0.0, 3.0]
-    torch.testing.assert_close(expression.EXPRESSIONS["sigmoid"](w.clone()), 1 / (1 + torch.exp(-w)))
-    torch.testing.assert_close(expression.EXPRESSIONS["tanh"](w.clone()), 2 / (1 + torch.exp(-2 * w)) - 1)
+    assert EXPRESSION_FUNCTIONS["relu"](w.clone()).tolist() == [0.0, 0.0, 3.0]
+    torch.testing.assert_close(EXPRESSION_FUNCTIONS["sigmoid"](w.clone()), 1 / (1 + torch.exp(-w)))
+    torch.testing.assert_close(EXPRESSION_FUNCTIONS["tanh"](w.clone()), 2 / (1 + torch.exp(-2 * w)) - 1)
 
 
 def paper_size(
@@ -98,7 +99,7 @@ def test_tiles_and_chunks_change_nothing_but_rounding(digits, monkeypatch) -> No
     x = draw(initial_frequencies(500, 0), 0, 0, range(30))
     _, _, population = paper_size(0, torch.float32, images, genes=500)
     whole = logits_of(population, x, images)
-    monkeypatch.setitem(nne.population.TILING, "cpu", Tiling(genotypes=7, images=33, units=110, gathered=70))
+    monkeypatch.setitem(nne.population.torch.TILING, "cpu", Tiling(genotypes=7, images=33, units=110, gathered=70))
     _, _, population = paper_size(0, torch.float32, images, genes=500)
     torch.testing.assert_close(logits_of(population, x, images), whole, rtol=1e-4, atol=1e-3)
 

@@ -9,11 +9,11 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import benchmark
-import race
-from peers import SGD, Peer, RankOne, Setting
+from benchmarks import race
+from benchmarks.peers import SGD, Peer, RankOne, Setting
+from nne.training.config import Config
+from nne.training.data.datasets import Dataset
 from tests.conftest import altered
-from training.config import Config
-from training.data import Dataset
 
 SETTINGS = {"evosax Open_ES": "evosax", "EvoTorch PGPE": "evotorch", "rank-1 ES (EGGROLL)": "torch", "SGD": "torch"}
 

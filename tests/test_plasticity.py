@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dnn.config import RULES as NAMES
-from dnn.plasticity import RULES, Outcome
-from training.signsgd import SignSGD
+from dnn.rules import RULES, Outcome
+from nne.training.baselines.signsgd import SignSGD
 
 Scalar = Callable[[int, list[float], int, float, float], float]
 """u_j from j, z, the label, the draw and epsilon_0."""

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-import evolutions
 import report
-import tables
-from learners import CONFIGS, LEARNERS
-from sections import PARTS
+from benchmarks import evolutions
+from nne.registry import CONFIGS, LEARNERS
+from nne.training.cli import check, register
+from nne.training.config import to_dict
+from nne.training.io.results import Run, find_runs, insert, markdown, settings, spread
+from reporting import tables
+from reporting.sections import PARTS
 from tests.conftest import Command, call
-from training.command_line import check, register
-from training.config import to_dict
-from training.results import Run, find_runs, insert, markdown, settings, spread
 
 FIGURES = ("table1", "table2", "lifetime", "learning", "figure2", "trajectories", "figure3b", "caps", "linear")
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nne import config
 from nne.fitness import standardise
+from nne.learners import config
 from nne.selection import ADAM, BEST, HERITABILITY, MOMENTUM, RULES, Sample
 
 Population = tuple[Tensor, Tensor, Tensor]

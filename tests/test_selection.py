@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nne import config
 from nne.fitness import TRANSFORMS, addable, carried, rank, reward, standardise
+from nne.learners import config
 from nne.selection import weak_selection
 from tests.shapes import means_of
 

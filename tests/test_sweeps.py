@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from learners import CONFIGS, LEARNERS
+from nne.registry import CONFIGS, LEARNERS
+from nne.training import device
+from nne.training.cli import check, register, sweep_folder
 from tests.conftest import SMALL, Command, summary
-from training import device
-from training.command_line import check, register, sweep_folder
 
 JOBS = ["experiment=nne_mnist10", *[a for a in SMALL if not a.startswith("learner.genes")], "trainer.max_steps=2"]
 LAUNCHERS = {

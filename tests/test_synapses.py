@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dnn.census import Census
+from dnn.activity import Census
 from dnn.config import RULES as NAMES
 from dnn.config import DopamineConfig
 from dnn.gram import Gram
 from dnn.network import Dopamine
-from dnn.plasticity import RULES, Outcome
-from dnn.synapses import Dual, Primal, Respond
+from dnn.output_weights import Dual, Primal, Respond
+from dnn.rules import RULES, Outcome
+from nne.training.config import Config, FeaturesConfig, TrainerConfig
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
 from tests.conftest import CPU
-from training.config import Config, FeaturesConfig, TrainerConfig
-from training.data import Dataset
-from training.device import Compute
 
 
 def gram_of(h: Tensor, h_test: Tensor, w: Tensor, binary: bool) -> Gram:

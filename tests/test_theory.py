@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import theory
-from nne.existence import aligned_genotype, frequencies_exist
-from nne.linear import LinearTarget, linear_target
+from nne.theory.existence import aligned_genotype, frequencies_exist
+from nne.theory.linear import LinearTarget, linear_target
 
 
 @given(st.integers(2, 10), st.integers(1, 40), st.integers(0, 10**6))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from nne.training.io.checkpoint import load_latest, save
 from tests.conftest import SMALL, TRAIN, Command, call, environment, summary, without_times
-from training.checkpoint import load_latest, save
 
 STEPS = 40
 RUN = ["experiment=nne_mnist10", *SMALL, f"trainer.max_steps={STEPS}"]

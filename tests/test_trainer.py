@@ -11,16 +11,16 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
+from nne.training.config import Config, TrainerConfig
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
+from nne.training.errors import UserError
+from nne.training.io.checkpoint import load_latest
+from nne.training.io.run_folder import RunFolder
+from nne.training.learner import Metrics, State
+from nne.training.logging.progress import ProgressBar, log_to_console
+from nne.training.trainer import Trainer
 from tests.conftest import CPU
-from training.checkpoint import load_latest
-from training.config import Config, TrainerConfig
-from training.data import Dataset
-from training.device import Compute
-from training.errors import UserError
-from training.learner import Metrics, State
-from training.progress import ProgressBar, log_to_console
-from training.run_folder import RunFolder
-from training.trainer import Trainer
 
 
 class Counter:
@@ -121,9 +121,9 @@ def test_scalars_grow_ever_fewer_and_metrics_keep_every_step(tmp_path: Path, dig
 
 def test_quiet_means_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     log_to_console(quiet=True)
-    logging.getLogger("training.session").info("told to nobody")
+    logging.getLogger("nne.training.run").info("told to nobody")
     with ProgressBar("step", "test/accuracy", 0, 3) as bar:
         bar.update(1, {"speed/steps_per_second": 1.0, "speed/seconds": 1.0, "test/accuracy": 0.5})
-    logging.getLogger("training.checkpoint").warning("damaged")
+    logging.getLogger("nne.training.io.checkpoint").warning("damaged")
     assert capfd.readouterr() == ("", "damaged\n")
     log_to_console()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nne.training.distributed import Workers
 from tests.conftest import REPOSITORY, SMALL, Command, environment, needs_compiler, summary
-from training.workers import Workers
 
 SETTINGS = [*SMALL, "learner.population=300", "trainer.checkpoint_seconds=0"]
 

@@ -4,8 +4,8 @@ import torch
 from torch.nn.functional import one_hot
 
 from dnn import RULES, Outcome, RandomFeatures
-from training import data
-from training.config import DataConfig, FeaturesConfig
+from nne.training import data
+from nne.training.config import DataConfig, FeaturesConfig
 
 digits = data.load(DataConfig(source="embedded", per_class=200), seed=0)
 see = RandomFeatures(FeaturesConfig(width=1000, standardise=True), 0, digits.train_images, torch.float32)

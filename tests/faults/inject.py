@@ -21,11 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from nne.training.errors import UserError
+from nne.training.io.checkpoint import load, load_latest, saved
+from nne.training.io.results import insert, markdown
 from tests.conftest import REPOSITORY, SMALL, TRAIN, environment, summary
 from tests.test_train import assert_same_run
-from training.checkpoint import load, load_latest, saved
-from training.errors import UserError
-from training.results import insert, markdown
 
 DOCUMENT = REPOSITORY / "docs" / "faults.md"
 RUN = ["experiment=nne_mnist10", *SMALL, "trainer.max_steps=40", "trainer.checkpoint_seconds=0.2"]

@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from nne.training.logging import figures
 from tests.conftest import REPOSITORY, SMALL, TRAIN, environment
-from training import figures
 
 GENERATIONS = 20_000
 ENDLESS = ["learner.epsilon=0.02", "learner.epsilon_final=null", "trainer.evaluate_every=200"]

@@ -1,0 +1,1 @@
+"""What evolved: the architecture of networks, the direction of a step, pictures."""

@@ -1,0 +1,70 @@
+"""What a run has learnt, class by class: `python scripts/evaluate.py run=PATH [split=test|train]`.
+
+Prints accuracies and a table of classes, and draws the confusion matrix into the run's folder.
+"""
+
+from pathlib import Path
+
+from rich.table import Table
+from torch import Tensor
+
+from nne.registry import LEARNERS, build
+from nne.training.cli import options, script
+from nne.training.data.datasets import Dataset
+from nne.training.errors import one_of, require
+from nne.training.logging import figures
+from nne.training.logging.progress import console
+from nne.training.run import restored
+
+KEYS = {"run": None, "split": "test"}
+
+
+def evaluate(folder: Path, split: str) -> None:
+    """Print and draw.
+
+    Raises:
+        UserError: there is no such run or split, or it has no classes.
+    """
+    one_of("split", split, ["test", "train"])
+    learner, data, facts = restored(folder, LEARNERS, build)
+    require(bool(data.classes), f"run={folder}: {facts.experiment} has no classes to tell apart")
+    images, labels = images_of(data, split)
+    done = f"{learner.step_name} {facts.step}"
+    which = f"{facts.experiment}, seed {facts.config['seed']}, {done}"
+    console.print(f"{which}: {len(labels):,} {split} images, {data.name}")
+    for name, value in learner.evaluate(images, labels).items():
+        console.print(f"{name.removeprefix('test/')}: {value:.2%}")
+    counts = learner.confusion(images, labels).double().cpu()
+    console.print(table(counts, data.classes))
+    path = folder / "figures" / f"confusion_{split}.png"
+    path.parent.mkdir(exist_ok=True)
+    figures.confusion(counts, f"{split}, {done}").savefig(path)
+    console.print(f"the confusion matrix is in {path}", soft_wrap=True)
+
+
+def images_of(data: Dataset, split: str) -> tuple[Tensor, Tensor]:
+    """Images and labels."""
+    return (data.test_images, data.test_labels) if split == "test" else (data.train_images, data.train_labels)
+
+
+def table(counts: Tensor, classes: tuple[int, ...]) -> Table:
+    """How well each class is told: ``counts: [C, C]``, rows what it is."""
+    found = Table("class", "images", "called so, %", "of those called so, %", "taken most often for")
+    wrong = counts - counts.diag().diag()
+    for i, name in enumerate(classes):
+        right, most = float(counts[i, i]), int(wrong[i].argmax())
+        images, called = float(counts[i].sum()), float(counts[:, i].sum())
+        error = f"{classes[most]} ({100 * float(wrong[i, most]) / images:.1f} %)" if wrong[i].any() else ""
+        shares = f"{100 * right / images:.2f}", f"{100 * right / called:.2f}" if called else ""
+        found.add_row(str(name), f"{images:,.0f}", *shares, error)
+    return found
+
+
+def main() -> int:
+    """Parse the command line; the exit code is 2 for a user's error."""
+
+    def work(arguments: list[str]) -> None:
+        chosen = options(arguments, KEYS)
+        evaluate(Path(chosen["run"]), chosen["split"])
+
+    return script(__doc__ or "", work)

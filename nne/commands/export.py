@@ -1,0 +1,49 @@
+"""What a run has learnt, for others to use: `python scripts/export.py run=PATH [out=PATH/export]`.
+
+Writes the network as an ordinary torch.nn.Module (network.safetensors) and for any other runtime (network.onnx): the
+commonest genotype of an evolution, the network of everything else. Both take images [B, 784] in [0, 1], white on black
+as in MNIST, and give logits [B, classes].
+"""
+
+from pathlib import Path
+
+from nne.registry import LEARNERS, build
+from nne.training.cli import options, script
+from nne.training.io.export import save
+from nne.training.logging.progress import console
+from nne.training.run import restored
+
+KEYS = {"run": None, "out": ""}
+
+
+def export(folder: Path, out: Path) -> None:
+    """Write both files and say how to read them.
+
+    Raises:
+        UserError: there is no such run, or it has no network that could be written out.
+    """
+    learner, data, facts = restored(folder, LEARNERS, build)
+    network = learner.as_module()
+    about = {
+        "experiment": facts.experiment,
+        "steps": facts.step,
+        "dataset": facts.dataset,
+        "classes": data.classes,
+        "config": facts.config,
+    }
+    weights, graph = save(network, out, about)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    console.print(f"{facts.experiment} after {facts.step:,} {learner.step_name}s: {parameters:,} parameters")
+    console.print(f"{weights}, for PyTorch: nne.training.io.export.load(path) is the network", soft_wrap=True)
+    console.print(f"{graph}, for onnxruntime and others", soft_wrap=True)
+
+
+def main() -> int:
+    """Parse the command line; the exit code is 2 for a user's error."""
+
+    def work(arguments: list[str]) -> None:
+        chosen = options(arguments, KEYS)
+        run = Path(chosen["run"])
+        export(run, Path(chosen["out"] or run / "export"))
+
+    return script(__doc__ or "", work)

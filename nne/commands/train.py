@@ -1,0 +1,157 @@
+"""Train one experiment, or sweep over many: `python scripts/train.py experiment=nne_mnist10`."""
+
+import logging
+import os
+import sys
+import time
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from nne.registry import CONFIGS, LEARNERS, build
+from nne.training.cli import Job, check, register, started, understood
+from nne.training.config import typed
+from nne.training.cores import be_considerate, share
+from nne.training.errors import UserError, require
+from nne.training.io.provenance import command
+from nne.training.manual import manual_page
+
+log = logging.getLogger("train")
+FIRST = os.environ.get("RANK", "0") == "0"  # of several workers, the one that speaks
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIGS.resolve()), config_name="train")
+def train(composed: DictConfig) -> None:
+    """One job. In a sweep, an error ends this job only."""
+    from nne.training.logging.progress import log_to_console
+    from nne.training.run import run
+
+    settings = HydraConfig.get()
+    overrides = list(settings.overrides.task)
+    in_sweep = settings.mode is RunMode.MULTIRUN
+    side_by_side = in_sweep and settings.runtime.choices["hydra/launcher"] != "basic"
+    number = settings.job.num if in_sweep else 0
+    name = f"job {number + 1}: " if in_sweep else ""
+    if FIRST:
+        log_to_console(name if side_by_side else "", composed.trainer.quiet)
+    if in_sweep:
+        log.info("%s%s", "" if side_by_side else name, " ".join(overrides))
+    folder = Path(settings.runtime.output_dir) if in_sweep else None
+    try:
+        asked = Job(settings.runtime.choices["experiment"], typed(composed), overrides, folder, number)
+        run(with_evolution(asked), folder, LEARNERS, build)
+    except UserError as error:
+        if not in_sweep:  # Hydra would print a traceback
+            raise SystemExit(report(error)) from error
+        log.error("job %s failed: %s", " ".join(overrides), error)
+
+
+def with_evolution(job: Job) -> Job:
+    """The job, after its individuals have evolved if they need to: a run of its own, in the folder ``evolved``."""
+    from nne.training.io.run_folder import new_folder
+    from nne.training.run import run
+
+    config, own = job.config, job.config.learner
+    if own.name != "lifetime" or own.evolved or config.resume not in (None, "auto"):
+        return job
+    folder = job.folder or Path(config.run_dir or new_folder(job.experiment))
+    shared = {name: getattr(config, name) for name in ("seed", "device", "dtype", "backend", "data", "network")}
+    first = first_job(own.evolve)
+    evolved = folder / "evolved"
+    log.info("no learner.evolved is given: evolving first, by %s", " ".join(own.evolve))
+    evolving = replace(first.config, **shared, run_dir=str(evolved), resume="auto")
+    run(Job(first.experiment, evolving, []), None, LEARNERS, build)
+    config = replace(config, learner=replace(own, evolved=str(evolved)), run_dir=str(folder))
+    return replace(job, config=config)
+
+
+def first_job(evolve: list[str]) -> Job:
+    """What must evolve before a lifetime can begin."""
+    (job,) = check(evolve, False, CONFIGS, LEARNERS)
+    name = job.config.learner.name
+    require(name == "evolution", f"learner.evolve must give learner=evolution, gives {name}")
+    return job
+
+
+def check_all(arguments: Namespace) -> list[Job]:
+    """Every job of the command line, and what must evolve first for any: all mistakes are found before any work."""
+    jobs = check(arguments.overrides, arguments.multirun, CONFIGS, LEARNERS)
+    for own in (job.config.learner for job in jobs):
+        if own.name == "lifetime" and not own.evolved:
+            first_job(own.evolve)
+    return jobs
+
+
+def own_folder(arguments: Namespace) -> list[Job]:
+    """The jobs of a sweep, checked; where the user has named no folder for them, in one that this call has made."""
+    from nne.training.io.run_folder import claim
+
+    jobs = check_all(arguments)
+    if any(override.startswith("hydra.sweep.dir=") for override in arguments.overrides):
+        return jobs
+    folder = jobs[0].folder
+    assert folder
+    os.environ["NNE_STARTED"] = claim(folder.parent.parent, started()).name
+    return check_all(arguments)
+
+
+def tell_processes(jobs: list[Job]) -> None:
+    """What the processes of a sweep that runs side by side must know of this one, and how they share its cores."""
+    places = os.getcwd(), os.environ.get("PYTHONPATH")  # noqa: PTH109
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
+    processes = min(jobs[0].side_by_side, len(jobs))
+    if processes > 1:
+        share(processes)
+
+
+def report(error: UserError) -> int:
+    """One line, however many workers there are; the exit code of a user's error.
+
+    A mistake that all of them find is told by the first one, whose end ends the others; one that only another finds
+    (data that are missing on one machine of several) is told by that one, after a while.
+    """
+    if not FIRST:
+        time.sleep(10)
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
+def tell_failed(jobs: list[Job]) -> int:
+    """Which jobs of a sweep have no summary; the exit code."""
+    from nne.training.io.run_folder import SUMMARY
+
+    failed = [" ".join(job.overrides) for job in jobs if job.folder and not (job.folder / SUMMARY).exists()]
+    if failed:
+        print(f"error: {len(failed)} of {len(jobs)} jobs failed: {'; '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def main() -> int:
+    """Check the command line, then run it; the exit code is 2 for a user's error."""
+    be_considerate()
+    os.environ["NNE_COMMAND"] = command()  # as it was typed; a sweep's processes have it from here
+    sys.argv[1:] = understood(sys.argv[1:])
+    arguments = get_args_parser().parse_args()
+    if arguments.help:
+        print(manual_page(CONFIGS, LEARNERS))
+        return 0
+    register(LEARNERS)
+    asks_hydra = arguments.cfg or arguments.info or arguments.hydra_help or arguments.shell_completion
+    try:
+        sweep = arguments.multirun and not asks_hydra
+        jobs = [] if asks_hydra else own_folder(arguments) if sweep else check_all(arguments)
+        if sweep:
+            tell_processes(jobs)
+        train()
+    except UserError as error:
+        return report(error)
+    except KeyboardInterrupt:
+        print("interrupted at once; a run that had begun goes on from its last checkpoint", file=sys.stderr)
+        return 130
+    return tell_failed(jobs) if arguments.multirun and FIRST else 0

@@ -1,0 +1,137 @@
+"""The configurations of evolution, and of learning in a lifetime that begins with it. Imports nothing heavy."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from nne.training.config import Config, GradientConfig, key
+from nne.training.errors import at_least, one_of, require, within
+
+EXPRESSIONS = ["identity", "relu", "sigmoid", "tanh"]
+TRANSFORMS = ["none", "standardise", "rank"]
+SELECTIONS = ["population_genetics", "pbil", "compact_ga", "igo", "momentum", "adam", "ridge"]
+
+
+@dataclass
+class EvolutionConfig:
+    """Neural net evolution (Sec. 2 and 3.1)."""
+
+    precision: ClassVar[str] = "auto"
+    in_company: ClassVar[bool] = True
+    """Whether several workers can share the work."""
+
+    name: str = key("evolution", "which learner this is")
+    genes: int = key(5000, "n, the number of genes")
+    expression: str = key("identity", f"g in the weights g(W x): {', '.join(EXPRESSIONS)} (Sec. 4, item 1)")
+    population: int = key(1000, "N, individuals in a generation")
+    selection: str = key("population_genetics", f"how p moves, by eq. (3) or else: {', '.join(SELECTIONS)}")
+    epsilon: float = key(1.0, "strength of selection")
+    epsilon_final: float | None = key(None, "strength of selection at trainer.max_steps, reached geometrically")
+    weak_until: float = key(0.0, "share of trainer.max_steps for which selection stays at epsilon")
+    batch: int | None = key(None, "images a generation, the same for everyone; null: all of the training set")
+    temperature: float | None = key(
+        None,
+        "the logits are divided by this in the fitness; null: by their spread over classes in the first generation",
+    )
+    fitness: str = key("standardise", "delta_x over the population: none (as printed), standardise or rank")
+    freeze: float | None = key(
+        None, "alleles within so much of 0 or 1 are fixed for good and no longer cost anything (Sec. 4, item 2)"
+    )
+    stop_at_fixed: float | None = key(None, "stop once this share of the alleles is fixed (within 0.01 of 0 or 1)")
+    test_individuals: int = key(100, "individuals drawn for the final evaluation; a fifth of them on the way")
+
+    def __post_init__(self) -> None:
+        at_least("learner.genes", self.genes, 1)
+        one_of("learner.expression", self.expression, EXPRESSIONS)
+        at_least("learner.population", self.population, 2)
+        within("learner.epsilon", self.epsilon, 0, float("inf"))
+        within("learner.epsilon_final", self.epsilon_final or self.epsilon, 0, float("inf"))
+        require(0 <= self.weak_until < 1, f"learner.weak_until must be from 0 to below 1, got {self.weak_until}")
+        at_least("learner.batch", self.batch, 1)
+        within("learner.temperature", 1.0 if self.temperature is None else self.temperature, 0, float("inf"))
+        one_of("learner.fitness", self.fitness, TRANSFORMS)
+        one_of("learner.selection", self.selection, SELECTIONS)
+        frozen = 0 if self.freeze is None else self.freeze
+        require(0 <= frozen < 0.5, f"learner.freeze must be from 0 to below 0.5, got {self.freeze}")
+        within("learner.stop_at_fixed", 1.0 if self.stop_at_fixed is None else self.stop_at_fixed, 0, 1)
+        at_least("learner.test_individuals", self.test_individuals, 2)
+
+    def check(self, config: Config) -> None:
+        """What must hold between this learner and the rest of the configuration."""
+        config.trains("network")
+        each = config.images.per_class
+        if self.batch and each:
+            images = len(config.images.classes) * each
+            right = self.batch <= images
+            require(right, f"learner.batch must be at most {images} (data.per_class x classes), got {self.batch}")
+        require(
+            self.epsilon_final is None or config.trainer.max_steps is not None,
+            "learner.epsilon_final is reached at trainer.max_steps: set trainer.max_steps=N",
+        )
+
+    def beyond_kernels(self, config: Config) -> str | None:
+        """Why the C++ and the Triton kernels could not evaluate these networks, if so."""
+        network = config.network
+        assert network
+        limits = {
+            "it knows no network.module": network.module is not None,
+            "it knows one hidden layer": len(network.layers) > 1,
+            "it knows no network.cap": network.cap is not None,
+            "its weights are the identity or relu of W x": self.expression not in ("identity", "relu"),
+        }
+        return next((limit for limit, passed in limits.items() if passed), None)
+
+
+@dataclass
+class LifetimeConfig(GradientConfig):
+    """NNE with output layer training: individuals drawn from an evolved ``p`` go on to learn (Sec. 3.1)."""
+
+    name: str = key("lifetime", "which learner this is")
+    optimiser: str = key("signsgd", GradientConfig.__dataclass_fields__["optimiser"].metadata["doc"])
+    evolved: str | None = key(None, "folder of an evolution run to draw individuals from; null: evolve first")
+    evolve: list[str] = field(
+        default_factory=lambda: ["experiment=nne_mnist10"],
+        metadata={"doc": "how to evolve first, as quoted overrides; all but its learner and trainer are this run's"},
+    )
+    individuals: int = key(10, "individuals drawn; each learns by itself")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("learner.individuals", self.individuals, 2)
+
+    def check(self, config: Config) -> None:
+        """What must hold between this learner and the rest of the configuration."""
+        config.trains("network")
+        assert config.network
+        module = config.network.module
+        require(module is None, f"learner={self.name} needs a sparse network; set network.module=null, got {module}")
+        config.decays(self.decay)
+
+
+@dataclass
+class LinearConfig:
+    """Evolution towards a linear target (Sec. 2.1)."""
+
+    precision: ClassVar[str] = "float32"
+
+    name: str = key("linear", "which learner this is")
+    inputs: int = key(50, "m, the dimension of the inputs")
+    genes: int = key(1000, "n, the number of genes")
+    nonzeros: int = key(5, "d, how many of its m weights a gene touches on average")
+    epsilon: float | None = key(
+        None, "strength of selection in eq. (3); null: the strongest that Theorem 1 allows, anew in each generation"
+    )
+    population: int | None = key(None, "N, individuals in a generation; null: infinitely many, in closed form")
+    stop_at_cosine: float | None = key(None, "stop once W p and the target are this close")
+
+    def __post_init__(self) -> None:
+        at_least("learner.inputs", self.inputs, 2)
+        at_least("learner.genes", self.genes, 1)
+        right = 1 <= self.nonzeros <= self.inputs
+        require(right, f"learner.nonzeros must be from 1 to learner.inputs={self.inputs}, got {self.nonzeros}")
+        within("learner.epsilon", 1.0 if self.epsilon is None else self.epsilon, 0, float("inf"))
+        at_least("learner.population", self.population, 2)
+        within("learner.stop_at_cosine", 1.0 if self.stop_at_cosine is None else self.stop_at_cosine, 0, 1)
+
+    def check(self, config: Config) -> None:
+        """What must hold between this learner and the rest of the configuration."""
+        config.trains()

@@ -1,0 +1,139 @@
+"""Evolution towards a linear target, the learner: eq. (3) beside what Theorem 1 guarantees of it (Sec. 2.1)."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nne.fitness import AlleleMeans, allele_means, carried
+from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
+from nne.learners.config import LinearConfig
+from nne.selection import weak_selection
+from nne.theory.linear import allele_fitness, guaranteed_decrease, largest_epsilon, linear_target
+from nne.training.config import Config
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute, free_memory
+from nne.training.errors import UserError, require
+from nne.training.learner import Metrics, State
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TILE = 64  # genotypes at a time
+ROUNDING = 1e-12  # of the loss, within which a fall as large as guaranteed counts as one
+
+
+class LinearEvolution:
+    """Allele frequencies ``p: [n]`` whose ``W p`` comes to point along ``a``."""
+
+    step_name = "generation"
+    headline = "cosine"
+    result = "cosine"
+    charts: ClassVar[dict[str, list[str]]] = {
+        "cosine of W p and the target": ["cosine"],
+        "loss": ["loss"],
+        "decrease of the loss in a generation": ["decrease/realised", "decrease/guaranteed"],
+        "genetic variation": ["population/heterozygosity", "population/fixed"],
+    }
+
+    def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
+        own = config.learner
+        assert isinstance(own, LinearConfig)
+        self.config, self.seed, self.compute, self.device = own, config.seed, compute, compute.device
+        needed, free = 3 * 8 * own.inputs * own.genes, free_memory(compute.device)
+        require(
+            needed <= free,
+            f"learner.genes={own.genes} need {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; "
+            f"set it to at most {own.genes * free // needed}",
+        )
+        target = linear_target(own.inputs, own.genes, own.nonzeros, config.seed)
+        self.target = type(target)(target.W.to(self.device), target.a.to(self.device))
+        self.p = initial_frequencies(own.genes, config.seed).to(self.device)
+        self.w = self.target.W @ self.p
+        self.generation = self.violations = 0
+
+    def step(self) -> Metrics:
+        """One generation: everyone's fitness is minus their expected loss."""
+        target, p = self.target, self.p
+        loss, gradient = target.loss(p, self.w), target.gradient(p, self.w)
+        f, f_bar = allele_fitness(p, loss, gradient)
+        epsilon = self.config.epsilon or largest_epsilon(f, f_bar, target.H)
+        if self.config.population is None:
+            self.p = weak_selection(p, f, f_bar, epsilon)
+        else:
+            sample = self.sampled_fitness(self.config.population)
+            self.p = torch.where(sample.polymorphic, weak_selection(p, sample.f, sample.f_bar, epsilon), p)
+        self.w = target.W @ self.p
+        guaranteed = float(guaranteed_decrease(p, loss, gradient, epsilon))
+        realised = float(loss - target.loss(self.p, self.w))
+        self.generation += 1
+        self.violations += realised < guaranteed - ROUNDING * float(loss)
+        return {
+            "loss": float(loss) - realised,
+            "decrease/realised": realised,
+            "decrease/guaranteed": guaranteed,
+            "population/heterozygosity": heterozygosity(self.p),
+            "population/fixed": fixed_fraction(self.p),
+            "selection/epsilon": epsilon,
+        }
+
+    def sampled_fitness(self, individuals: int) -> AlleleMeans:
+        """Of a population drawn from ``p``."""
+        tiles = [range(i, min(i + TILE, individuals)) for i in range(0, individuals, TILE)]
+
+        def genotypes() -> Iterator[Tensor]:
+            return (draw(self.p, self.seed, self.generation, tile) for tile in tiles)
+
+        fitness = torch.cat([-self.target.losses(x) for x in genotypes()])
+        return allele_means(fitness, lambda rows: carried(genotypes(), rows))
+
+    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
+        """There are no classes."""
+        return torch.zeros(0, 0)
+
+    def as_module(self) -> nn.Module:
+        """There is none."""
+        raise UserError("evolution towards a linear target has no network")
+
+    def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
+        """The cosine of the angle between ``W p`` and ``a``."""
+        return {"cosine": self.target.cosine(self.w)}
+
+    def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
+        """The cosine, the loss, and in how many generations the loss fell less than Theorem 1 guarantees."""
+        return {
+            "cosine": self.target.cosine(self.w),
+            "error": float((self.w - self.target.a).norm()),
+            "loss": float(self.target.loss(self.p, self.w)),
+            "generations": self.generation,
+            "violations_of_theorem_1": self.violations,
+            "heterozygosity": heterozygosity(self.p),
+        }
+
+    def reason_to_stop(self) -> str | None:
+        """The angle is as small as was asked for."""
+        enough, found = self.config.stop_at_cosine, self.target.cosine(self.w)
+        return f"the cosine is {found:.4f}" if enough is not None and found >= enough else None
+
+    def histograms(self) -> dict[str, Tensor]:
+        """The distribution of allele frequencies."""
+        return {"population/p": self.p}
+
+    def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
+        """``W p`` against ``a``, input by input."""
+        from nne.analysis import figures
+
+        yield "weights", figures.against_target(self.w, self.target.a, self.generation)
+
+    def state_dict(self) -> State:
+        """``p``, the generation, and how often Theorem 1 was violated. No random state: draws depend on the seed."""
+        return {"p": self.p, "generation": torch.tensor(self.generation), "violations": torch.tensor(self.violations)}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a saved generation."""
+        fits = state.keys() == self.state_dict().keys() and state["p"].shape == self.p.shape
+        require(fits, f"the checkpoint does not hold {len(self.p)} allele frequencies: it is from another kind of run")
+        self.p = state["p"].to(self.device)
+        self.w = self.target.W @ self.p
+        self.generation, self.violations = int(state["generation"]), int(state["violations"])

@@ -1,0 +1,245 @@
+"""Neural net evolution, the learner: one generation is draw, express, evaluate, select (Sec. 2 and 3.1)."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nne.evolution import Evolution
+from nne.fitness import addable, exact_sum, root
+from nne.genome import draw, fixed_fraction, heterozygosity
+from nne.learners.config import EvolutionConfig
+from nne.learners.metrics import Performance, measure
+from nne.population.base import SparseNetworks
+from nne.population.factory import populations, with_backend
+from nne.training.config import Config
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
+from nne.training.learner import Metrics, State, is_milestone, is_sampled
+from nne.training.seeding import generator
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LOCI = 50  # genes whose frequencies are followed closely; genes are alike, so the first will do
+
+
+class NetworkEvolution:
+    """Evolves networks because some genotypes classify better than others."""
+
+    step_name = "generation"
+    headline = "test/individuals"
+    result = "test_accuracy"
+    charts: ClassVar[dict[str, list[str]]] = {
+        "accuracy on the test set": ["test/individuals", "test/modal", "test/mean_weights", "test/vote"],
+        "genetic variation": ["population/heterozygosity", "population/fixed"],
+        "fitness": ["fitness/mean", "fitness/best"],
+        "response to selection": ["response/realised", "response/predicted"],
+    }
+
+    def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
+        own = config.learner
+        assert isinstance(own, EvolutionConfig)
+        self.config, self.seed, self.generations = own, config.seed, config.trainer.max_steps
+        self.compute = compute = with_backend(config, compute)
+        self.device = compute.device
+        self.images, self.labels = data.train_images, data.train_labels
+
+        self.population, self.tested = populations(config, data, compute)
+        self.evolution = Evolution(
+            own.genes,
+            own.population,
+            selection=own.selection,
+            fitness=own.fitness,
+            freeze=own.freeze,
+            seed=config.seed,
+            device=compute.device,
+            tile=self.population.tiling.genotypes,
+            backend="cpp" if compute.backend == "cpp" else "torch",
+            workers=compute.workers,
+            block=self.population.block,
+        )
+        self.folded = own.genes
+        self.measured: tuple[Tensor, Tensor, Performance] | None = None  # of which p, on which images
+        self.history = {0: self.evolution.p}
+        self.trajectories = {0: self.evolution.p[:LOCI]}
+        self.temperature = own.temperature or self.spread_of_logits()
+
+    @property
+    def generation(self) -> int:
+        """How many have lived."""
+        return self.evolution.generation
+
+    def step(self) -> Metrics:
+        """One generation."""
+        images, labels = self.minibatch()
+        delta = self.rewards(images, labels)
+        metrics = self.evolution.tell(delta, self.epsilon)
+        self.fold()
+        if is_milestone(self.generation):
+            self.history[self.generation] = self.evolution.p
+        if is_sampled(self.generation, digits=2):
+            self.trajectories[self.generation] = self.evolution.p[:LOCI]
+        return metrics
+
+    def minibatch(self) -> tuple[Tensor, Tensor]:
+        """The images of this generation, the same for every individual."""
+        if self.config.batch is None:
+            return self.images, self.labels
+        everyone = torch.randperm(len(self.labels), generator=generator(self.seed, "minibatch", self.generation))
+        chosen = everyone[: self.config.batch].to(self.device)
+        return self.images[chosen], self.labels[chosen]
+
+    def genotypes(self, individuals: range) -> Tensor:
+        """Some individuals of this generation: their free genes and, once some are frozen, a 1 for all of those."""
+        x = self.evolution.ask_free(individuals)
+        return x if self.folded == len(self.evolution.p) else torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+
+    def fold(self) -> None:
+        """Have the population forget the genes that were frozen since."""
+        if self.folded != len(self.evolution.free):
+            self.population.fold(self.evolution.p, self.evolution.free)
+            self.folded = len(self.evolution.free)
+
+    def rewards(self, images: Tensor, labels: Tensor) -> Tensor:
+        """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1)."""
+        return self.rewards_of(self.genotypes, self.config.population, images, labels)
+
+    def rewards_of(
+        self, genotypes: Callable[[range], Tensor], individuals: int, images: Tensor, labels: Tensor
+    ) -> Tensor:
+        """The same of any individuals."""
+        total = torch.zeros(individuals, dtype=torch.float64, device=self.device)
+        mine = self.compute.workers.share(individuals, self.population.block)
+
+        def rewards(x: Tensor, seen: Any, which: slice) -> Tensor:
+            return self.population.rewards(x, seen, labels[which], self.temperature)
+
+        for who, _, part in self.population.evaluate(genotypes, mine, images, rewards):
+            total[who.start : who.stop] += part
+        return self.compute.workers.together(total) / len(labels)
+
+    def spread_of_logits(self) -> float:
+        """Standard deviation over classes, for some individuals on a sample of the training images.
+
+        Divided by it, logits are of order 1 whatever the number of genes, and few images lie beyond the clip at
+        ``alpha^2``, where a class that nobody gets right yet would pay nothing for getting less wrong.
+        """
+        some = self.images[:: max(len(self.images) // 128, 1)]
+        _, _, logits = next(self.population.evaluate(self.genotypes, range(64), some))
+        classes = logits.movedim(1, -1).reshape(-1, self.population.classes).double()
+        centred = classes - addable(classes).mean(dim=1, keepdim=True)
+        variance = addable(centred.square()).sum(dim=1) / (self.population.classes - 1)
+        return float(exact_sum(root(variance))) / len(classes) or 1.0
+
+    @property
+    def epsilon(self) -> float:
+        """Strength of selection now: weak at first; then, if so configured, geometrically to ``epsilon_final``."""
+        start, final = self.config.epsilon, self.config.epsilon_final
+        if final is None or self.generations is None:
+            return start
+        weak = self.config.weak_until
+        progress = min(max((self.generation / self.generations - weak) / (1 - weak), 0.0), 1.0)
+        return float(start * (final / start) ** progress)
+
+    def performance(self, images: Tensor, labels: Tensor, count: int | None = None) -> Performance:
+        """How ``count`` individuals drawn from ``p``, and the networks that stand for all of them, do on images.
+
+        Without ``count``, of as many as were just drawn for these images, or else as ``evaluate`` draws.
+        """
+        p, measured = self.evolution.p, self.measured
+        if measured and measured[0] is p and measured[1] is images and count in (None, len(measured[2].individuals)):
+            return measured[2]
+        found = measure(
+            self.tested,
+            p,
+            lambda who: draw(p, self.seed, self.generation, who, stream="test"),
+            count or self.few,
+            images,
+            labels,
+            self.temperature,
+        )
+        self.measured = p, images, found
+        return found
+
+    @property
+    def few(self) -> int:
+        """Individuals that are tested while it evolves: a fifth of those at the end."""
+        return max(2, self.config.test_individuals // 5)
+
+    def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
+        """Test accuracies of a few individuals, and of the networks that stand for all of them."""
+        found = self.performance(images, labels, self.few)
+        return {
+            "test/individuals": found.mean,
+            "test/individuals_sd": found.sd,
+            "test/modal": found.modal,
+            "test/mean_weights": found.mean_weights,
+            "test/vote": found.vote,
+        }
+
+    def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
+        """The numbers of the population; the headline is the mean over individuals."""
+        found = self.performance(images, labels, self.config.test_individuals)
+        return {
+            "test_accuracy": found.mean,
+            "generations": self.generation,
+            "temperature": self.temperature,
+            "fixed": fixed_fraction(self.evolution.p),
+            "heterozygosity": heterozygosity(self.evolution.p),
+            "individuals": {"mean": found.mean, "sd": found.sd, "count": len(found.individuals)},
+            "modal": found.modal,
+            "mean_weights": found.mean_weights,
+            "vote": found.vote,
+        }
+
+    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Averaged over individuals."""
+        return self.performance(images, labels).confusion
+
+    def as_module(self) -> nn.Module:
+        """Of the commonest genotype."""
+        return self.tested.as_module((self.evolution.p > 0.5).to(self.evolution.p.dtype))
+
+    def reason_to_stop(self) -> str | None:
+        """Fixation: when selection has nothing left to choose from."""
+        enough = self.config.stop_at_fixed
+        fixed = fixed_fraction(self.evolution.p)
+        return f"{fixed:.1%} of the alleles are fixed" if enough is not None and fixed >= enough else None
+
+    def histograms(self) -> dict[str, Tensor]:
+        """The distribution of allele frequencies."""
+        return {"population/p": self.evolution.p}
+
+    def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
+        """Fig. 2, trajectories of alleles, the individuals' confusion matrix, receptive fields of the mean network."""
+        from nne.analysis import figures
+        from nne.training.logging.figures import confusion
+
+        yield "convergence", figures.convergence({**self.history, self.generation: self.evolution.p})
+        yield "trajectories", figures.trajectories({**self.trajectories, self.generation: self.evolution.p[:LOCI]})
+        counts = self.confusion(images, labels)
+        yield "confusion", confusion(counts, f"Individuals after {self.generation} generations")
+        if isinstance(self.tested, SparseNetworks):
+            topology, W = self.tested.topology, self.tested.whole
+            yield "receptive_fields", figures.receptive_fields(topology, W, self.evolution.p, self.generation)
+
+    def state_dict(self) -> State:
+        """The evolution's, ``p`` at earlier milestones, and what became of a few alleles meanwhile."""
+        return {
+            **self.evolution.state_dict(),
+            "history_generations": torch.tensor(list(self.history)),
+            "history_p": torch.stack(list(self.history.values())).float(),
+            "trajectory_generations": torch.tensor(list(self.trajectories)),
+            "trajectory_p": torch.stack(list(self.trajectories.values())).float(),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a saved generation."""
+        self.evolution.load_state_dict(state)
+        self.fold()
+        self.history, self.trajectories = (
+            dict(zip(state[f"{name}_generations"].tolist(), state[f"{name}_p"].to(self.device), strict=True))
+            for name in ("history", "trajectory")
+        )

@@ -1,0 +1,116 @@
+"""Is the C++ kernel right on this machine, and worth it? Found out when it has been compiled, and kept beside it.
+
+A compiler can make bad code of good C++, slow or wrong. So before ``backend=auto`` takes the kernel, it must agree with
+float64 and be no slower than PyTorch on a slice of the paper's work. What was found once holds for this library on this
+machine, so that a run that is resumed computes as it began.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nne.fitness import reward
+from nne.genome import draw, initial_frequencies
+from nne.population.base import Networks
+from nne.population.cpp import kernel
+from nne.population.cpp.networks import CPU, KernelPopulation
+from nne.population.torch import Population
+from nne.population.weights import sparse_weight_matrix
+from nne.training.config import NetworkConfig
+from nne.training.errors import UserError
+from nne.training.io import compiler
+from nne.training.io.lock import locked
+from nne.training.models.network import sparse_topology
+from nne.training.seeding import generator
+
+PIXELS, CLASSES, LIT = 784, 10, 0.2  # a network's input like MNIST's: a fifth of the pixels is not black
+GENES, INDIVIDUALS, IMAGES, REPEATS = 5000, 256, 128, 5
+TOLERANCE = 1e-5  # of the largest logit, and of the largest reward
+
+
+@dataclass(frozen=True)
+class Check:
+    """The largest error relative to float64, and seconds of the same work by the kernel and by PyTorch."""
+
+    error: float
+    kernel_seconds: float
+    torch_seconds: float
+
+    @property
+    def objection(self) -> str | None:
+        """Why the kernel should not be used, if so."""
+        if not self.error <= TOLERANCE:
+            return f"it differs from float64 by {self.error:.0e}, more than {TOLERANCE:.0e}"
+        if self.kernel_seconds > self.torch_seconds:
+            return f"it is slower here: {1e3 * self.kernel_seconds:.0f} ms against {1e3 * self.torch_seconds:.0f} ms"
+        return None
+
+
+def check(dtype: torch.dtype) -> Check:
+    """What was found when the kernel was new, against PyTorch in ``dtype``; the kernel must be loaded.
+
+    Raises:
+        UserError: it has not been compiled, and cannot be; or what is found cannot be kept.
+    """
+    library = compiler.compiled(kernel.SOURCE)
+    kept = library.with_name(f"{library.stem}-{str(dtype).removeprefix('torch.')}.json")
+    try:
+        if not kept.exists():
+            with locked(library.with_suffix(".lock"), wait=-1):  # one process measures, and others wait
+                if not kept.exists():
+                    partial = kept.with_suffix(".partial")
+                    partial.write_text(json.dumps(asdict(measure(dtype))) + "\n")
+                    partial.replace(kept)
+        return Check(**json.loads(kept.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"its check in {kept} cannot be kept ({error})") from error
+
+
+def measure(dtype: torch.dtype) -> Check:
+    """Measure now."""
+    stream = generator(0, "kernel check")
+    images = torch.rand(IMAGES, PIXELS, generator=stream) * (torch.rand(IMAGES, PIXELS, generator=stream) < LIT)
+    labels = torch.randint(CLASSES, (IMAGES,), generator=stream)
+    topology = sparse_topology(PIXELS, NetworkConfig(), CLASSES, seed=0)
+    W = sparse_weight_matrix(topology.links, GENES, NetworkConfig().beta, seed=0)
+    x = draw(initial_frequencies(GENES, seed=0), 0, 0, range(INDIVIDUALS))
+    everything = torch.ones(PIXELS, dtype=torch.bool)
+    ours = KernelPopulation(topology, W, everything)
+    theirs = Population(topology, W, everything, CPU, dtype)
+    error = difference(ours, x[:3], images, labels)
+    paths = [rewarding(networks, x, images, labels) for networks in (ours, theirs)]
+    times = [[timed(path) for path in paths] for _ in range(REPEATS)]
+    return Check(error, *map(min, zip(*times, strict=True)))
+
+
+def difference(networks: KernelPopulation, x: Tensor, images: Tensor, labels: Tensor) -> float:
+    """The largest error of logits and rewards, each relative to the largest of its kind in float64."""
+    weights = networks.whole.weights(x).T.double()
+    (hidden, outputs) = networks.topology.matrices(weights)
+    logits = outputs @ (hidden @ images.double().T).relu()
+    expected = reward(logits, labels, 1.0).sum(dim=1)
+    seen = networks.gather(images)
+    found = networks.logits(x, seen), networks.rewards(x, seen, labels, 1.0)
+    pairs = zip(found, (logits, expected), strict=True)
+    return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-30)) for a, b in pairs)
+
+
+def rewarding(networks: Networks, x: Tensor, images: Tensor, labels: Tensor) -> Callable[[], object]:
+    """The evaluation of a population."""
+
+    def rewards(tile: Tensor, seen: Any, which: slice) -> Tensor:
+        return networks.rewards(tile, seen, labels[which], 1.0)
+
+    return lambda: list(networks.evaluate(lambda who: x[who.start : who.stop], range(len(x)), images, rewards))
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

@@ -1,0 +1,89 @@
+"""The order in which a population's weights are made and used.
+
+Every individual shares the graph; only the weights differ. So the links into the first hidden layer are laid out by
+hidden unit: units are sorted by in-degree and cut into blocks, each block padded to its own largest in-degree K, and
+layer 1 of a whole population becomes one dense batched product per block over the ~10 % of links that exist. What the
+layers above see differs from individual to individual, so there the matrices are full, with zeros for absent links.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nne.training.models.network import Edges, Topology
+
+ABSENT = -1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Every block's slots, then those of the layers above.
+
+    ``slots: [slots]`` the link of each slot, ``ABSENT`` where it is padding.
+    ``blocks``: for each block of hidden units, ``[units, K]`` the input pixel of each slot, or ``inputs`` (a row of
+    zeros) where it is padding.
+    ``above``: the shape ``(sources, units)`` of each layer above; its slots are in that order.
+    """
+
+    slots: Tensor
+    blocks: tuple[Tensor, ...]
+    above: tuple[tuple[int, int], ...]
+
+
+def by_hidden_unit(topology: Topology, seen: Tensor, block_units: int) -> Layout:
+    """Lay the links out, leaving out edges from pixels that are never ``seen: [inputs]``.
+
+    An edge from a pixel that is zero in every image carries nothing, so the network computes the same without it.
+    """
+    order, links, blocks = _in_blocks(topology.first, seen, block_units)
+    above = [cells.T for cells in topology.slots()[1:]]
+    above[0] = above[0][order]
+    slots = torch.cat([part.flatten() for part in (*links, *above)])
+    return Layout(slots, tuple(blocks), tuple((len(cells), cells.shape[1]) for cells in above))
+
+
+def in_chunks(topology: Topology, seen: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For one hidden layer: the ``seen`` edges of every unit in order, filled up to whole chunks, then all outputs.
+
+    Returns:
+        ``slots``, as in ``Layout``; the input of every slot of an edge, ``inputs`` where it is padding; and the first
+        slot of each unit, ``[units + 1]``.
+    """
+    layer = topology.first
+    edge, degree, rank = _seen_edges(layer, seen)
+    room = (degree + chunk - 1) // chunk * chunk
+    first = torch.cat([room.new_zeros(1), room.cumsum(0)])
+    at = first[layer.unit[edge]] + rank
+    slots = torch.full((int(first[-1]),), ABSENT).index_put((at,), edge)
+    source = torch.full((int(first[-1]),), layer.sources).index_put((at,), layer.source[edge])
+    return torch.cat([slots, torch.arange(topology.edges, topology.links)]), source, first
+
+
+def _in_blocks(layer: Edges, seen: Tensor, block_units: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """The order of the first hidden layer's units; then the links and the pixels of each block, ``[units, K]``."""
+    edge, degree, rank = _seen_edges(layer, seen)
+    unit, pixel = layer.unit[edge], layer.source[edge]
+    order = degree.argsort(stable=True)
+    links, blocks = [], []
+    for units in torch.split(order, block_units):
+        width = max(int(degree[units].max()), 1)
+        place = torch.full((layer.units,), ABSENT)
+        place[units] = torch.arange(len(units))
+        mine = place[unit] != ABSENT
+        at = place[unit[mine]], rank[mine]
+        link = torch.full((len(units), width), ABSENT)
+        link[at] = edge[mine]
+        pixels = torch.full((len(units), width), layer.sources)
+        pixels[at] = pixel[mine]
+        links.append(link)
+        blocks.append(pixels)
+    return order, links, blocks
+
+
+def _seen_edges(layer: Edges, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The edges from ``seen`` pixels, how many each unit has, and the place of each among those of its unit."""
+    edge = seen[layer.source].nonzero()[:, 0]
+    unit = layer.unit[edge]
+    degree = torch.bincount(unit, minlength=layer.units)
+    return edge, degree, torch.arange(len(unit)) - (degree.cumsum(0) - degree)[unit]

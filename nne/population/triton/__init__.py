@@ -1,0 +1,1 @@
+"""Populations on a GPU by Triton kernels."""

@@ -1,0 +1,71 @@
+"""What can be trained: every learner's configuration, and how it is built. Here alone do the two sciences meet."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnn.config import DopamineConfig
+from nne.learners.config import EvolutionConfig, LifetimeConfig, LinearConfig
+from nne.training.cli import check, register
+from nne.training.config import Config, GradientConfig
+
+if TYPE_CHECKING:  # these import torch, which takes seconds that a misspelt key should not cost
+    from nne.training.data.datasets import Dataset
+    from nne.training.device import Compute
+    from nne.training.learner import Learner
+
+_PACKAGE = Path(__file__).parent
+_CLONE = _PACKAGE.parent / "configs"
+CONFIGS = _CLONE if (_CLONE / "train.yaml").exists() else _PACKAGE / "configs"
+"""The folder of configurations: of the clone, or what was installed with the package."""
+LEARNERS: dict[str, Any] = {
+    "evolution": EvolutionConfig,
+    "lifetime": LifetimeConfig,
+    "linear": LinearConfig,
+    "dopamine": DopamineConfig,
+    "gradient": GradientConfig,
+}
+
+
+def composed(*overrides: str) -> Config:
+    """The configuration of a command line."""
+    register(LEARNERS)
+    (job,) = check(list(overrides), False, CONFIGS, LEARNERS)
+    return job.config
+
+
+def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
+    """The learner that a configuration describes."""
+    if config.learner.name == "gradient":
+        return gradient_descent(config, data, compute)
+    if config.learner.name == "dopamine":
+        from dnn.network import Dopamine
+
+        return Dopamine(config, data, compute)
+    if config.learner.name == "lifetime":
+        from nne.learners.finetune import Lifetime
+
+        return Lifetime(config, data, compute)
+    if config.learner.name == "linear":
+        from nne.learners.linear import LinearEvolution
+
+        return LinearEvolution(config, data, compute)
+    from nne.learners.network import NetworkEvolution
+
+    return NetworkEvolution(config, data, compute)
+
+
+def gradient_descent(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
+    """A baseline: the whole network that evolution has, or the output layer that plasticity has."""
+    from dnn.features import RandomFeatures
+    from nne.training.baselines.gradient import GradientDescent
+    from nne.training.models.network import trainable_network
+    from nne.training.models.output_layer import OutputLayer
+
+    inputs, classes = data.train_images.shape[1], len(data.classes)
+    if config.network:
+        network = trainable_network(config.network, inputs, classes, config.seed)
+        return GradientDescent(config, data, compute, network.to(compute.device))
+    assert config.features
+    features = RandomFeatures(config.features, config.features_seed, data.train_images, compute.dtype)
+    start = features.output_weights(classes, "uniform")
+    return GradientDescent(config, data, compute, OutputLayer(features, start.T[None].contiguous()))

@@ -1,0 +1,207 @@
+"""Gradient descent, the learner: SGD, Adam or SignSGD on whatever of a network is to be trained (Sec. 3.1, 3.2)."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from nne.training.baselines.signsgd import SignSGD
+from nne.training.config import Config, GradientConfig
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute, free_memory
+from nne.training.errors import require
+from nne.training.learner import Metrics, State
+from nne.training.models.output_layer import Firing, Rows, Seen, take
+from nne.training.seeding import generator
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OPTIMISERS: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": partial(torch.optim.Adam, fused=True), "signsgd": SignSGD}
+MEMORY_SHARE = 1 / 2  # of the memory that is free, for what the network sees of the test images
+
+
+class Network(Protocol):
+    """A module of ``M`` networks: ``see`` is fixed and computed once, ``forward`` is trained."""
+
+    def see(self, images: Tensor) -> Seen: ...
+
+    def __call__(self, seen: Any) -> Tensor: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def state_dict(self) -> State: ...
+
+    def load_state_dict(self, state: State) -> Any: ...
+
+    def as_module(self) -> nn.Module: ...
+
+
+class GradientDescent:
+    """Minimises the cross-entropy of ``M`` networks at once, each by itself; a step is an epoch."""
+
+    step_name = "epoch"
+    headline = "test/accuracy"
+    result = "test_accuracy"
+    charts: ClassVar[dict[str, list[str]]] = {
+        "accuracy": ["test/accuracy", "train/accuracy"],
+        "loss": ["train/loss"],
+        "size of the logits": ["logits/largest"],
+    }
+
+    def __init__(self, config: Config, data: Dataset, compute: Compute, network: Network) -> None:
+        own = config.learner
+        assert isinstance(own, GradientConfig)
+        self.config, self.seed, self.limit = own, config.seed, config.trainer.max_steps
+        self.compute, self.device, self.network = compute, compute.device, network
+        self.labels, self.classes = data.train_labels, len(data.classes)
+        self.steps = 0
+        self.optimiser = OPTIMISERS[own.optimiser](network.parameters(), lr=own.learning_rate)
+        self.seen = network.see(data.train_images)
+        self.rows = max(len(self.labels) // 8, 1)
+        self._tested: tuple[Tensor, list[Seen]] | None = None
+        self._answered: tuple[int, Tensor, Tensor] | None = None  # after which step, to which images
+
+    def step(self) -> Metrics:
+        """One epoch, in an order drawn anew."""
+        if self.config.batch is None:
+            return self.descend((slice(None),))
+        order = torch.randperm(len(self.labels), generator=generator(self.seed, "epoch", self.steps))
+        return self.descend(torch.split(order.to(self.device), self.config.batch))
+
+    def descend(self, batches: Sequence[Rows]) -> Metrics:
+        """One update a batch of training images."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate
+        loss = torch.zeros((), device=self.device)
+        right = torch.zeros((), device=self.device)
+        largest = torch.zeros((), device=self.device)
+        images = 0
+        for batch in batches:
+            labels = self.labels[batch]
+            images += len(labels)
+            logits = self.network(take(self.seen, batch))
+            self.optimiser.zero_grad()
+            # The sum over networks of each one's mean: no network feels the others.
+            losses = cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)), reduction="none")
+            (losses.sum() / len(labels)).backward()  # type: ignore[no-untyped-call]
+            self.optimiser.step()
+            with torch.no_grad():
+                loss += losses.sum() / len(logits)
+                right += (logits.argmax(dim=2) == labels).sum() / len(logits)
+                largest = torch.maximum(largest, logits.abs().max())
+        self.steps += 1
+        return {
+            "logits/largest": float(largest),
+            "train/loss": float(loss) / images,
+            "train/accuracy": float(right) / images,
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+        }
+
+    @property
+    def learning_rate(self) -> float:
+        """The size of an update now."""
+        if self.config.decay == "none" or self.limit is None:
+            return self.config.learning_rate
+        return self.config.learning_rate * max(1 - self.steps / self.limit, 0.0)
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """``[M, B, C]`` for block after block of images."""
+        blocks = torch.split(images, self.rows)
+        for i, seen in enumerate(self._seen(images, blocks)):
+            start = i * self.rows
+            yield slice(start, start + len(blocks[i])), self.network(seen)
+
+    def _seen(self, images: Tensor, blocks: tuple[Tensor, ...]) -> Iterator[Seen]:
+        """What the network sees of the test images: kept if it fits in the memory, else computed again."""
+        if self._tested is not None and self._tested[0] is images:
+            yield from self._tested[1]
+            return
+        kept: list[Seen] | None = []
+        for block in blocks:
+            seen = self.network.see(block)
+            yield seen
+            fits = _bytes(seen) * (len(blocks) - len(kept or ())) <= free_memory(self.device) * MEMORY_SHARE
+            kept = [*kept, seen] if kept is not None and fits else None
+        self._tested = (images, kept) if kept is not None else None
+
+    def answers(self, images: Tensor) -> Tensor:
+        """``[M, B]``: which class each network takes each image for; the last answers are kept until the next step."""
+        if self._answered is None or self._answered[0] != self.steps or self._answered[1] is not images:
+            found = torch.cat([logits.argmax(dim=2) for _, logits in self.logits(images)], dim=1)
+            self._answered = self.steps, images, found
+        return self._answered[2]
+
+    def accuracies(self, images: Tensor, labels: Tensor) -> Tensor:
+        """``[M]``: the share of images that each network gets right."""
+        return (self.answers(images) == labels).double().mean(dim=1)
+
+    def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
+        """Test accuracy; of several networks, mean and sd."""
+        found = self.accuracies(images, labels)
+        return {"test/accuracy": float(found.mean())} | (
+            {"test/accuracy_sd": float(found.std())} if len(found) > 1 else {}
+        )
+
+    def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
+        """Test accuracy, and that of each network where there are several."""
+        found = self.accuracies(images, labels)
+        of_each = {"networks": found.tolist()} if len(found) > 1 else {}
+        return {"test_accuracy": float(found.mean()), **of_each}
+
+    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Averaged over the networks."""
+        answers = self.answers(images)
+        pairs = (labels * self.classes + answers).flatten()
+        return torch.bincount(pairs, minlength=self.classes**2).view(self.classes, self.classes) / len(answers)
+
+    def as_module(self) -> nn.Module:
+        """The network; of several, the first."""
+        return self.network.as_module()
+
+    def reason_to_stop(self) -> str | None:
+        """Only the trainer's limits end it."""
+        return None
+
+    def histograms(self) -> dict[str, Tensor]:
+        """The weights."""
+        return {f"weights/{name}": tensor for name, tensor in self.network.state_dict().items()}
+
+    def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
+        """The confusion matrix, averaged over the networks."""
+        from nne.training.logging import figures
+
+        yield "confusion", figures.confusion(self.confusion(images, labels), f"After {self.steps} {self.step_name}s")
+
+    def state_dict(self) -> State:
+        """Weights, and what the optimiser remembers of each."""
+        memory = self.optimiser.state_dict()["state"]
+        return {
+            "steps": torch.tensor(self.steps),
+            **{f"network/{name}": tensor.detach() for name, tensor in self.network.state_dict().items()},
+            **{f"optimiser/{i}/{k}": v for i, of in memory.items() for k, v in of.items() if isinstance(v, Tensor)},
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a saved step."""
+        network = {k.removeprefix("network/"): v for k, v in state.items() if k.startswith("network/")}
+        own = self.network.state_dict()
+        fits = network.keys() == own.keys() and all(network[k].shape == own[k].shape for k in own)
+        require(fits, "the checkpoint is of another network: it is from another kind of run")
+        self.network.load_state_dict(network)
+        self.steps, self._answered = int(state["steps"]), None
+        memory: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in state.items():
+            if name.startswith("optimiser/"):
+                _, i, key = name.split("/")
+                memory.setdefault(int(i), {})[key] = tensor
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": memory})
+
+
+def _bytes(seen: Seen) -> int:
+    parts = (seen.units, seen.h) if isinstance(seen, Firing) else (seen,)
+    return sum(part.nbytes for part in parts)

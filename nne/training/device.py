@@ -1,0 +1,108 @@
+"""Which device and precision a run computes in."""
+
+import os
+import platform
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import torch
+
+from nne.training.distributed import Workers, join
+from nne.training.errors import require
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device, the precision of the big products on it, what makes them (PyTorch or the C++ kernel), and with whom.
+
+    ``instructions``: what the C++ kernel was compiled for. ``began_with``: the backend of a run that is resumed.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    backend: str = "torch"
+    instructions: str = ""
+    began_with: str | None = None
+    workers: Workers = field(default_factory=Workers)
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def description(self) -> str:
+        """The hardware, in words."""
+        alone = self.workers.count == 1
+        return self._hardware + ("" if alone else f", {self.workers.count} workers")
+
+    @property
+    def _hardware(self) -> str:
+        if self.device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(self.device)
+            name = torch.cuda.get_device_name(self.device)
+            return f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free, {self.dtype_name}, {self.backend}"
+        return f"{_cpu_name()}, {torch.get_num_threads()} threads, {self.dtype_name}, {self.backend}"
+
+
+def choose(device: str, dtype: str, job: int = 0) -> Compute:
+    """Resolve ``auto``: a GPU if there is one, and bfloat16 where the hardware multiplies it natively.
+
+    Args:
+        job: the number of the job in a sweep; jobs take the GPUs in turn, as the workers of one run do.
+
+    Raises:
+        UserError: a GPU is asked for and there is none.
+    """
+    there = torch.cuda.is_available()
+    require(device != "cuda" or there, "device=cuda, but PyTorch finds no CUDA GPU here; use device=cpu or device=auto")
+    chosen = torch.device("cpu")
+    if there and device != "cpu":
+        own = int(os.environ.get("LOCAL_RANK", job % torch.cuda.device_count()))
+        chosen = torch.device(f"cuda:{own}")
+        torch.cuda.set_device(chosen)
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is bit-reproducible only with this
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    if dtype == "auto":
+        dtype = "bfloat16" if _multiplies_bfloat16(chosen) else "float32"
+    return Compute(chosen, getattr(torch, dtype), workers=join())
+
+
+def peak_memory(device: torch.device) -> float:
+    """The most memory that this process has held, in GiB: on the GPU if the run is on one, else in RAM."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 2**30
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of memory that the device has (not what is free: how work is cut must not change from run to run)."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return int(psutil.virtual_memory().total)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be had now without swapping; only to refuse what cannot fit, never to decide how to compute."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return int(psutil.virtual_memory().available)
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"CPU {names[0] if names else platform.machine()}"
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported and supported())

@@ -1,0 +1,123 @@
+"""Checkpoints: the learner's tensors and a few facts, in one safetensors file, written whole or not at all.
+
+Loading runs no code from the file. A SHA-256 over tensors and facts is kept in the header, so a damaged file is
+recognised and the one before it is used.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from nne.training.errors import UserError
+from nne.training.learner import State
+
+log = logging.getLogger(__name__)
+
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a checkpoint says beside the learner's state; ``overhead``: seconds of pictures and records so far."""
+
+    experiment: str
+    dataset: str
+    step: int
+    seconds: float
+    config: dict[str, Any]
+    backend: str | None = None
+    overhead: float = 0.0
+    format: int = FORMAT
+
+
+def save(folder: Path, state: State, facts: Facts, keep: int) -> Path:
+    """Write ``step_<n>.safetensors`` atomically and delete all but the latest ``keep``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step_{facts.step:010d}.safetensors"
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    text = json.dumps(asdict(facts), sort_keys=True)
+    metadata = {"facts": text, "sha256": _digest(tensors, text)}
+    partial = path.with_suffix(".partial")
+    try:
+        save_file(tensors, partial, metadata)
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"checkpoint {path} cannot be written: {error}; earlier checkpoints are intact") from error
+    for old in saved(folder)[:-keep]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def saved(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    return sorted(folder.glob("step_*.safetensors"))
+
+
+def load_latest(folder: Path) -> tuple[State, Facts]:
+    """The newest checkpoint that is whole.
+
+    Raises:
+        UserError: there is none.
+    """
+    complaints = []
+    for path in reversed(saved(folder)):
+        try:
+            loaded = load(path)
+        except UserError as error:
+            log.warning("%s; trying the one before", error)
+            complaints.append(str(error))
+        else:
+            return loaded
+    raise UserError(complaints[0] if complaints else f"no checkpoint in {folder}: is it the folder of a run?")
+
+
+def load(path: Path) -> tuple[State, Facts]:
+    """One checkpoint, verified.
+
+    Raises:
+        UserError: it cannot be read, is damaged, or was not written by this project.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"checkpoint {path} is damaged ({error})") from error
+    text = metadata.get("facts")
+    if text is None:
+        raise UserError(f"{path} is not a checkpoint of this project")
+    if metadata.get("sha256") != _digest(state, text):
+        raise UserError(f"checkpoint {path} is damaged (its SHA-256 differs)")
+    facts = json.loads(text)
+    version = facts.get("format") if isinstance(facts, dict) else None
+    if version != FORMAT:
+        raise UserError(f"checkpoint {path} has format {version}, this version reads {FORMAT}")
+    try:
+        return state, Facts(**facts)
+    except TypeError as error:
+        raise UserError(f"checkpoint {path} was not written by this project ({error})") from error
+
+
+def state_sha256(state: State) -> str:
+    """A fingerprint of a learner's state: equal exactly when every bit is."""
+    return _digest({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, "")
+
+
+def _digest(tensors: State, text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,46 @@
+"""Where a result came from: versions, commit, hardware and the command that makes it again."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]  # of a clone
+PACKAGES = ["torch", "numpy", "hydra-core", "omegaconf", "tensorboard", "safetensors"]
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit this code stands at, with ``-dirty`` where it was changed; ``None`` outside a clone."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        result = subprocess.run(git, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None
+
+
+def command() -> str:
+    """The command line, as one could type it again; processes that it starts have it from their environment."""
+    script = Path(sys.argv[0]).resolve()
+    named = script.relative_to(ROOT) if script.is_relative_to(ROOT) else sys.argv[0]
+    typed = [f"python {named}"] if script.suffix == ".py" else [f"nne {script.name.partition(' ')[2]}".strip()]
+    return os.environ.get("NNE_COMMAND") or " ".join([*typed, *map(shlex.quote, sys.argv[1:])])
+
+
+def program(name: str) -> str:
+    """How one of the project's commands is called here: from a clone by its script, else by the command ``nne``."""
+    return f"python scripts/{name}.py" if (ROOT / "scripts" / f"{name}.py").exists() else f"nne {name}"

@@ -1,0 +1,191 @@
+"""Finished runs, read back from their folders: grouped over seeds, compared with their experiment, put in tables."""
+
+import csv
+import json
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+from nne.training.io.provenance import command
+from nne.training.io.run_folder import METRICS, SUMMARY
+
+IRRELEVANT = (
+    "seed",
+    "device",
+    "dtype",
+    "backend",
+    "run_dir",
+    "resume",
+    "trainer",
+    "data.source",
+    "data.root",
+    "data.download",
+)
+"""Keys that do not make a run another experiment; ``trainer.max_steps`` alone of the trainer's does."""
+
+log = logging.getLogger(__name__)
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+    @property
+    def experiment(self) -> str:
+        return str(self.summary["experiment"])
+
+    @property
+    def learner(self) -> str:
+        return str(self.summary["config"]["learner"]["name"])
+
+    @property
+    def dataset(self) -> str:
+        return str(self.summary["dataset"])
+
+    @property
+    def accuracy(self) -> float:
+        """Test accuracy in %."""
+        return 100 * float(self.summary["test_accuracy"])
+
+    def key(self, name: str) -> Any:
+        """The value of a configuration key, e.g. ``learner.genes``; ``None`` where there is no such part."""
+        value: Any = self.summary["config"]
+        for part in name.split("."):
+            value = value.get(part) if value is not None else None
+        return value
+
+    @property
+    def step_seconds(self) -> float:
+        """Median seconds of a step, evaluation not included."""
+        with (self.folder / METRICS).open(newline="") as file:
+            return median(1 / float(row["speed/steps_per_second"]) for row in csv.DictReader(file))
+
+    def column(self, name: str) -> list[tuple[int, float, float]]:
+        """(step, seconds, value) of a metric wherever it was measured."""
+        with (self.folder / METRICS).open(newline="") as file:
+            return [
+                (int(row["step"]), float(row["speed/seconds"]), float(row[name]))
+                for row in csv.DictReader(file)
+                if row[name]
+            ]
+
+    def curve(self, headline: str) -> list[tuple[int, float, float]]:
+        """(step, seconds, test accuracy in %) wherever it was measured."""
+        return [(step, seconds, 100 * accuracy) for step, seconds, accuracy in self.column(headline)]
+
+
+def find_runs(folders: Iterable[Path]) -> list[Run]:
+    """Every finished run below some folders, by path; one that was made twice, to the same bits, counts once."""
+    found: dict[Any, Run] = {}
+    for file in sorted({file for folder in folders for file in folder.rglob(SUMMARY)}):
+        try:
+            run = Run(file.parent, json.loads(file.read_text()))
+            bits = run.summary.get("state_sha256", run.folder)
+            found.setdefault((run.experiment, run.dataset, run.summary["seed"], bits), run)
+        except ValueError as error:
+            log.warning("%s is damaged and left out: %s", file, error)
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run that has no summary; ``step``: the last that is recorded."""
+
+    folder: Path
+    step: int
+
+
+def find_unfinished(folders: Iterable[Path]) -> list[Unfinished]:
+    """Every run below some folders that has begun and not ended, by path."""
+    begun = sorted({file.parent for folder in folders for file in folder.rglob(METRICS)})
+    return [Unfinished(folder, _last_step(folder / METRICS)) for folder in begun if not (folder / SUMMARY).exists()]
+
+
+def _last_step(path: Path) -> int:
+    """Of the last whole row; a row that was being written when the run was killed does not count."""
+    with path.open(newline="") as file:
+        return max((int(row["step"]) for row in csv.DictReader(file) if (row["step"] or "").isdigit()), default=0)
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"learner.genes": 5000, ...}``."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
+def settings(run: Run, experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run has otherwise than its experiment (a configuration as ``to_dict`` gives it)."""
+    theirs, ours = flat(experiment), flat(run.summary["config"])
+    differing = {name: value for name, value in ours.items() if value != theirs.get(name)}
+    relevant = {name for name in differing if not name.startswith(IRRELEVANT) or name == "trainer.max_steps"}
+    return {name: differing[name] for name in sorted(relevant) if not name.startswith("learner.evolve")}
+
+
+def typed(value: Any) -> str:
+    """A value as it is given on the command line."""
+    return "null" if value is None else str(value).replace(" ", "")
+
+
+def grouped(runs: Iterable[Run], *names: str) -> dict[tuple[Any, ...], list[Run]]:
+    """Runs by experiment, data set, machine and the values of some keys; sorted."""
+    groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.experiment, run.dataset, run.summary["device"], *(run.key(name) for name in names)].append(run)
+    return dict(sorted(groups.items(), key=lambda item: str(item[0])))
+
+
+def spread(values: Iterable[float], digits: int = 1) -> str:
+    """``mean ± sd`` of some values; the value alone where there is one."""
+    found = list(values)
+    middle = f"{mean(found):.{digits}f}"
+    return middle if len(found) == 1 else f"{middle} ± {stdev(found):.{digits}f}"
+
+
+def seeds(runs: Iterable[Run]) -> str:
+    """``0,1,2``."""
+    return ",".join(str(seed) for seed in sorted(run.summary["seed"] for run in runs))
+
+
+def markdown(rows: list[Row]) -> str:
+    """A table as Markdown."""
+    header = list(rows[0])
+    lines = [header, ["---"] * len(header), *[list(row.values()) for row in rows]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def insert(found: dict[str, list[Row]], document: Path) -> None:
+    """Put the tables where a document has room for them."""
+
+    def filled(place: re.Match[str]) -> str:
+        rows = found.get(place[2])
+        return f"{place[1]}\n\n{markdown(rows)}\n\n{place[3]}" if rows else place[0]
+
+    places = re.compile(r"(<!-- table (\w+) -->).*?(<!-- end -->)", re.DOTALL)
+    document.write_text(places.sub(filled, document.read_text()))
+
+
+def publish(rows: list[Row], out: Path, name: str) -> None:
+    """Print a table, and write it as CSV with the command that made it, for a report to find."""
+    print(markdown(rows))
+    write_csv(rows, out / f"{name}.csv")
+    (out / f"{name}.command").write_text(command() + "\n")
+    print(f"written to {out}")
+
+
+def write_csv(rows: list[Row], path: Path) -> None:
+    """A table as CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

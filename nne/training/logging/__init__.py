@@ -1,0 +1,1 @@
+"""What a person sees: TensorBoard, the progress bar, profiles, figures."""

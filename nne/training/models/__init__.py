@@ -1,0 +1,1 @@
+"""Networks that gradients can train, and the graph that evolution shares with them."""

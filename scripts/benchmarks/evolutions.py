@@ -1,0 +1,172 @@
+"""Tables of evolution: all runs; those that differ in one respect (Sec. 4, rules of selection); linear targets."""
+
+from collections.abc import Callable
+from statistics import mean
+
+from nne.training.io.results import Row, Run, grouped, seeds, settings, spread, typed
+from reporting import tables
+
+VARIED = "nne_mnist10"
+STRENGTH = ("learner.epsilon", "learner.epsilon_final")
+GOALS = tables.PAPER["nne_mnist10"], tables.PAPER["sgd_mnist10"]  # test accuracies in %
+AS_IT_IS = "the experiment as it is"
+QUESTIONS = {  # of Sec. 4, by the key that asks it
+    "learner.expression": "1. non-linear functions of genes",
+    "learner.freeze": "2. fixing alleles",
+    "network.hidden": "3. more layers",
+    "network.cap": "5. a cap on the hidden layer",
+    "learner.batch": "one image at a time",
+}
+Variant = tuple[tuple[str, str], ...]
+"""Keys that a run has otherwise than its experiment, and their values as one types them."""
+
+
+def evolution(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
+    """Every evolution, by g, the number of genes and what else it has otherwise: what individuals can do."""
+    evolved: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        if run.learner == "evolution":
+            g = run.key("learner.expression") or "identity"
+            evolved.setdefault((g, _otherwise(run, experiments)), []).append(run)
+    groups = [
+        (g, otherwise, *group)
+        for (g, otherwise), found in evolved.items()
+        for group in grouped(found, "learner.genes").items()
+    ]
+    rows = []
+    for g, otherwise, (name, dataset, device, genes), found in groups:
+        paper = tables.PAPER.get(name.removesuffix("_paper")) if dataset == "mnist" else None
+        rows.append(
+            {
+                "experiment": f"{name} {otherwise}".strip(),
+                "g": g,
+                "genes": str(genes),
+                "data": dataset,
+                "paper": f"{paper}" if paper else "",
+                "individuals": spread(100 * r.summary["individuals"]["mean"] for r in found),
+                "mean weights": spread(100 * r.summary["mean_weights"] for r in found),
+                "vote": spread(100 * r.summary["vote"] for r in found),
+                "seeds": seeds(found),
+                "generations": spread((r.summary["generations"] for r in found), 0),
+                "seconds": spread(r.summary["seconds"] for r in found),
+                "seconds to paper": seconds_to(paper, found),
+                "machine": device,
+            }
+        )
+    return rows
+
+
+def _otherwise(run: Run, experiments: tables.Experiments) -> str:
+    """What an evolution has otherwise than its experiment, beside g and the number of genes."""
+    told = "learner.expression", "learner.genes"
+    differing = {key: value for key, value in tables.settings_of(run, experiments).items() if key not in told}
+    return " ".join(f"`{name}={typed(value)}`" for name, value in differing.items())
+
+
+def linear(runs: list[Run], _: tables.Experiments) -> list[Row]:
+    """Evolution towards linear targets (Sec. 2.1)."""
+    rows = []
+    names = ("learner.inputs", "learner.genes", "learner.population")
+    for (name, _dataset, _device, m, n, N), found in grouped(
+        (r for r in runs if r.learner == "linear"), *names
+    ).items():
+        rows.append(
+            {
+                "experiment": f"`{name}`",
+                "m": str(m),
+                "n": f"{n:,}",
+                "N": "∞" if N is None else f"{N:,}",
+                "cos(W p, a)": spread((r.summary["cosine"] for r in found), 4),
+                "generations": spread((r.summary["generations"] for r in found), 0),
+                "fell less than guaranteed": str(sum(r.summary["violations_of_theorem_1"] for r in found)),
+                "seeds": seeds(found),
+                "seconds": spread((r.summary["seconds"] for r in found), 0),
+            }
+        )
+    return rows
+
+
+def seconds_to(accuracy: float | None, runs: list[Run]) -> str:
+    """How long the individuals took to pass an accuracy, over runs that all did."""
+    if accuracy is None:
+        return ""
+    passed = [[s for _, s, found in run.curve("test/individuals") if found >= accuracy] for run in runs]
+    return spread(map(min, passed)) if all(passed) else ""
+
+
+def variants(runs: list[Run], experiments: tables.Experiments) -> dict[Variant, list[Run]]:
+    """Runs on MNIST by what they have otherwise; those that have nothing, first."""
+    found: dict[Variant, list[Run]] = {}
+    for run in tables.on_one([run for run in runs if run.experiment == VARIED]):
+        variant = tuple((key, typed(value)) for key, value in settings(run, experiments[VARIED]).items())
+        found.setdefault(variant, []).append(run)
+    return dict(sorted(found.items(), key=lambda item: (bool(item[0]), str(item[0]))))
+
+
+def questions(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
+    """Sec. 4: what each variant of the experiment reaches, and how fast its generations are at first and at the end."""
+    rows = []
+    for variant, found in variants(runs, experiments).items():
+        asked = [question for key, question in QUESTIONS.items() if key in dict(variant)]
+        if asked or not variant:
+            rows.append(
+                {
+                    "question": asked[0] if asked else AS_IT_IS,
+                    "otherwise": " ".join(f"`{key}={value}`" for key, value in variant),
+                    "individuals": spread((run.accuracy for run in found), 2),
+                    "generations": spread((run.summary["generations"] for run in found), 0),
+                    "a second, at first": spread(speed(run, first=True) for run in found),
+                    "at the end": spread(speed(run, first=False) for run in found),
+                    "seconds": spread((run.summary["seconds"] for run in found), 0),
+                    "seeds": seeds(found),
+                }
+            )
+    rows.sort(key=lambda row: (row["question"] != AS_IT_IS, row["question"]))
+    return rows if len(rows) > 1 else []
+
+
+def speed(run: Run, first: bool) -> float:
+    """Generations a second over the first or the last 50, evaluation not included."""
+    rates = [rate for _, _, rate in run.column("speed/steps_per_second")]
+    return 1 / mean(1 / rate for rate in (rates[:50] if first else rates[-50:]))
+
+
+def selection(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
+    """Every rule of selection: when individuals passed the paper's NNE and the paper's SGD, and where they ended."""
+    rules = {}
+    for variant, found in variants(runs, experiments).items():
+        if {key for key, _ in variant} <= {"learner.selection", *STRENGTH}:
+            rules[variant] = found
+    if len(rules) < 2:
+        return []
+    rows = []
+    for found in rules.values():
+        run = found[0]
+        strengths = [run.key(name) for name in STRENGTH]
+        rows.append(
+            {
+                "rule": f"`{run.key('learner.selection')}`",
+                "ε": " to ".join(f"{strength:g}" for strength in strengths if strength is not None),
+                **{
+                    f"{unit} to {accuracy} %": passed(found, accuracy, of)
+                    for accuracy in GOALS
+                    for unit, of in UNITS.items()
+                },
+                "individuals": spread((run.accuracy for run in found), 2),
+                "mean weights": spread((100 * run.summary["mean_weights"] for run in found), 2),
+                "seeds": seeds(found),
+            }
+        )
+    return sorted(rows, key=lambda row: -float(row["individuals"].split()[0]))
+
+
+Point = tuple[int, float, float]
+UNITS: dict[str, Callable[[Point], float]] = {"generations": lambda point: point[0], "seconds": lambda point: point[1]}
+
+
+def passed(runs: list[Run], accuracy: float, unit: Callable[[Point], float]) -> str:
+    """Where individuals were first found at an accuracy, over the runs where they were."""
+    curves = [[unit(point) for point in run.curve("test/individuals") if point[2] >= accuracy] for run in runs]
+    found = [min(points) for points in curves if points]
+    missing = f" ({len(found)} of {len(runs)})" if 0 < len(found) < len(runs) else ""
+    return f"{spread(found, 0)}{missing}" if found else "never"
