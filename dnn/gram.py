@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,39 +35,64 @@ TEST_ROWS = 1000
 WHOLE_COPIES = 4  # of the hidden layer on the training images, at most, while a capped one is summed
 
 
+class Cross(NamedTuple):
+    """Between ``T`` images of any kind and the ``S`` training images: ``K: [T, S]``, and ``base = w_0^T h: [T, C]``."""
+
+    K: Tensor
+    base: Tensor
+
+
+class Across:
+    """``Cross`` of any images, computed when it is asked for; that of the images last asked for is kept."""
+
+    def __init__(self, compute: Callable[[Tensor], Cross]) -> None:
+        self.compute = compute
+        self._latest: tuple[Tensor, Cross] | None = None
+
+    def __call__(self, images: Tensor) -> Cross:
+        """Of images ``[T, inputs]``."""
+        if self._latest is None or not (self._latest[0] is images or torch.equal(self._latest[0], images)):
+            self._latest = images, self.compute(images)
+        return self._latest[1]
+
+
 @dataclass(frozen=True)
 class Gram:
-    """Of ``S`` training and ``T`` test images.
+    """Of ``S`` training images.
 
-    train, test: ``K``, ``[S, S]`` and ``[T, S]`` float32.
-    train_base, test_base: ``w_0^T h``, ``[S, C]`` and ``[T, C]``, logits of the weights to begin with.
+    train: ``K``, ``[S, S]`` float32.
+    base: ``w_0^T h``, ``[S, C]``, logits of the weights to begin with.
     psi, psi_base: ``psi(s) . psi(t)``, ``[S, S]``, and ``w_0^T psi``, ``[S, C]``; equal to the above unless binary.
     start: ``[C]``, the squared lengths of ``w_0``.
     census: how much of the layer fires.
+    across: from any images to their ``Cross`` with the training images.
     """
 
     train: Tensor
-    test: Tensor
-    train_base: Tensor
-    test_base: Tensor
+    base: Tensor
     psi: Tensor
     psi_base: Tensor
     start: Tensor
     census: Census
+    across: Across
 
 
 _latest: dict[str, Gram] = {}
 
 
 def gram(config: FeaturesConfig, seed: int, own: DopamineConfig, data: Dataset) -> Gram:
-    """The Gram matrix of a random hidden layer; the latest is kept, since a sweep over rules asks for it again."""
-    pixels = hashlib.sha256(data.train_images.cpu().numpy().tobytes() + data.test_images.cpu().numpy().tobytes())
+    """The Gram matrix of a random hidden layer, also with the test images.
+
+    The latest is kept, since a sweep over rules asks for it again.
+    """
+    pixels = hashlib.sha256(data.train_images.cpu().numpy().tobytes())
     key = f"{config} {seed} {own.presynaptic} {own.initial} {data.train_images.device} {pixels.hexdigest()}"
     if key not in _latest:
         _latest.clear()
         _must_fit(data)
         start = time.perf_counter()
         _latest[key] = _infinite(config, own, data) if config.width == math.inf else _finite(config, seed, own, data)
+        _latest[key].across(data.test_images)
         log.info("Gram matrix of %s hidden units made in %.1f s", f"{config.width:,}", time.perf_counter() - start)
     return _latest[key]
 
@@ -92,21 +118,37 @@ def _finite(config: FeaturesConfig, seed: int, own: DopamineConfig, data: Datase
     sums = _Sums(data, features.width, own.presynaptic == "binary")
     for units, weights in track(features.parts(), "hidden units", 1 if config.cap else features.count):
         sums.add(units, features.firing(weights), start[units])
-    return sums.gram()
+    return sums.gram(Across(lambda images: _cross(config, seed, own, data, images)))
+
+
+def _cross(config: FeaturesConfig, seed: int, own: DopamineConfig, data: Dataset, images: Tensor) -> Cross:
+    """Summed over the same blocks."""
+    features = RandomFeatures(config, seed, data.train_images, torch.float32)
+    start = features.output_weights(len(data.classes), own.initial)
+    K = images.new_zeros(len(images), len(data.train_labels))
+    base = images.new_zeros(len(images), len(data.classes))
+    for units, weights in track(features.parts(), "hidden units", 1 if config.cap else features.count):
+        fire = features.firing(weights)
+        h = dense(fire(data.train_images), weights.shape[1])
+        psi = (h > 0).float() if own.presynaptic == "binary" else h
+        for rows in torch.split(torch.arange(len(images), device=images.device), TEST_ROWS):
+            seen = fire(images[rows])
+            K[rows] += project(seen, psi.T.contiguous() if isinstance(seen, Firing) else psi.T)
+            base[rows] += project(seen, start[units])
+    return Cross(K, base)
 
 
 class _Sums:
     """Of products of activities, over hidden units."""
 
     def __init__(self, data: Dataset, width: int, binary: bool) -> None:
-        images, tests, classes = len(data.train_labels), len(data.test_labels), len(data.classes)
+        images, classes = len(data.train_labels), len(data.classes)
         self.data, self.width, self.binary = data, width, binary
         self.count = Count(data.train_labels, width)
         zeros = data.train_images.new_zeros
-        self.train, self.test = zeros(images, images), zeros(tests, images)
-        self.train_base, self.test_base = zeros(images, classes), zeros(tests, classes)
+        self.train, self.base = zeros(images, images), zeros(images, classes)
         self.psi = zeros(images, images) if binary else self.train
-        self.psi_base = zeros(images, classes) if binary else self.train_base
+        self.psi_base = zeros(images, classes) if binary else self.base
         self.start = zeros(classes)
 
     def add(self, units: slice, see: Callable[[Tensor], Seen], start: Tensor) -> None:
@@ -115,42 +157,42 @@ class _Sums:
         fires = (h > 0).float()
         psi = fires if self.binary else h
         self.train.addmm_(h, psi.T)
-        self.train_base.addmm_(h, start)
+        self.base.addmm_(h, start)
         if self.binary:
             self.psi.addmm_(psi, psi.T)
             self.psi_base.addmm_(psi, start)
         self.start += start.square().sum(dim=0)
-        for rows in torch.split(torch.arange(len(self.test), device=h.device), TEST_ROWS):
-            seen = see(self.data.test_images[rows])
-            self.test[rows] += project(seen, psi.T.contiguous() if isinstance(seen, Firing) else psi.T)
-            self.test_base[rows] += project(seen, start)
         self.count.add(units, fires)
 
-    def gram(self) -> Gram:
+    def gram(self, across: Across) -> Gram:
         """What has been summed."""
-        products = self.train, self.test, self.train_base, self.test_base, self.psi, self.psi_base
-        return Gram(*products, self.start, self.count.result())
+        return Gram(self.train, self.base, self.psi, self.psi_base, self.start, self.count.result(), across)
 
 
 def _infinite(config: FeaturesConfig, own: DopamineConfig, data: Dataset) -> Gram:
     """The mean over infinitely many hidden units, so ``h`` counts as divided by the root of their number."""
     standardise = standardiser(config, data.train_images)
-    train, test = standardise(data.train_images), standardise(data.test_images)
+    train = standardise(data.train_images)
     angle, length = _angle(train, train), train.norm(dim=1)
     binary = own.presynaptic == "binary"
     kernel = mixed_arc_cosine if binary else arc_cosine
     deviation = (2 / train.shape[1]) ** 0.5  # of a Kaiming uniform weight
     K = kernel(angle, deviation * length, deviation * length)
     none = train.new_zeros(len(train), len(data.classes))
+
+    def cross(images: Tensor) -> Cross:
+        others = standardise(images)
+        K = kernel(_angle(others, train), deviation * others.norm(dim=1), deviation * length)
+        return Cross(K, others.new_zeros(len(others), len(data.classes)))
+
     return Gram(
         train=K,
-        test=kernel(_angle(test, train), deviation * test.norm(dim=1), deviation * length),
-        train_base=none,
-        test_base=test.new_zeros(len(test), len(data.classes)),
+        base=none,
         psi=(math.pi - angle) / (2 * math.pi) if binary else K,
         psi_base=none,
         start=none.new_zeros(len(data.classes)),
         census=expected(1 - angle / math.pi, data.train_labels),
+        across=Across(cross),
     )
 
 

@@ -16,7 +16,7 @@ from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
 from nne.training.errors import require
-from nne.training.learner import Metrics, State
+from nne.training.learner import Learner, Metrics, State
 from nne.training.models.plain import linear
 from nne.training.seeding import generator
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Dopamine:
+class Dopamine(Learner):
     """A fixed random hidden layer, and an output layer whose links are rewarded and punished; a step is an epoch."""
 
     step_name = "epoch"
@@ -101,7 +101,7 @@ class Dopamine:
         return {"test/accuracy": float((self.answers(images) == labels).double().mean())}
 
     def answers(self, images: Tensor) -> Tensor:
-        """``[B]``: which class each of the training images, or of the test images, is taken for.
+        """``[B]``: which class each of some images is taken for.
 
         The last answers are kept until the next epoch.
         """

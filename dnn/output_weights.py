@@ -37,7 +37,10 @@ class Synapses(Protocol):
         """Count the weights as they are now into their average."""
 
     def logits(self, images: Tensor | None, average: bool) -> Tensor:
-        """``[T, C]`` of test images, or of the training images, by the weights or their average (if any were kept)."""
+        """``[T, C]`` of any images, or of the training images for None.
+
+        By the weights, or by their average if any were kept.
+        """
 
     def learnt(self, average: bool) -> Tensor:
         """What is kept, or its average if any were counted: ``w: [h, C]`` or ``a: [S, C]``."""
@@ -58,8 +61,8 @@ class Dual:
     """
 
     def __init__(self, gram: Gram, dtype: torch.dtype = torch.float32) -> None:
-        self.K, self.K_test = gram.train.cpu().to(dtype), gram.test.cpu().to(dtype)
-        self.base, self.base_test = gram.train_base.cpu().to(dtype), gram.test_base.cpu().to(dtype)
+        self.dtype, self.across = dtype, gram.across
+        self.K, self.base = gram.train.cpu().to(dtype), gram.base.cpu().to(dtype)
         self.psi, self.psi_base, self.start = (t.cpu().to(dtype) for t in (gram.psi, gram.psi_base, gram.start))
         self.census = gram.census
         self.a = torch.zeros_like(self.base)
@@ -95,8 +98,8 @@ class Dual:
     def logits(self, images: Tensor | None, average: bool) -> Tensor:
         if images is None:
             return self.base + self.K @ self.learnt(average)
-        assert len(images) == len(self.K_test), "a Gram matrix knows only the test images that it was made of"
-        return (self.base_test + self.K_test @ self.learnt(average)).to(images.device)
+        K, base = (part.cpu().to(self.dtype) for part in self.across(images))
+        return (base + K @ self.learnt(average)).to(images.device)
 
     def learnt(self, average: bool) -> Tensor:
         return self.sum / self.kept if average and self.kept else self.a

@@ -9,6 +9,7 @@ for _ in range(100):
 from collections.abc import Iterator
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from nne.fitness import TRANSFORMS, exact_sum
@@ -20,6 +21,7 @@ from nne.training.distributed import ALONE, Workers
 from nne.training.errors import at_least, one_of, require, within
 from nne.training.learner import Metrics, State
 
+LARGEST = 1e150  # of fitness: its squares must be numbers, too
 REFOLD = 0.95  # alleles are frozen once they leave no more than this share of the free ones
 
 
@@ -69,36 +71,51 @@ class Evolution:
         require(missing is None, f"backend=cpp cannot be had: {missing}")
         self.backend, self.workers, self.block = backend, workers, block
         self.N, self.epsilon, self.margin, self.seed, self.tile = population, epsilon, freeze, seed, tile
+        self.selection, self.fitness = selection, fitness
         self.rule, self.transform = RULES[selection], TRANSFORMS[fitness]
         self.generation = 0
         self.p = initial_frequencies(genes, seed).to(device)
         self.free = torch.arange(genes, device=device)
         self.memory = self.p.new_zeros(self.rule.remembers, genes)
         self.predicted = self.first = 0.0
+        self.asked = False
         self.drawn = torch.empty(0), range(0), torch.empty(0)  # the tile last drawn: of which p, and who
 
     def ask(self, individuals: range | None = None) -> Tensor:
         """This generation's genotypes, or those of some individuals: ``x: [N, n]`` bool, the same however often."""
-        return draw(self.p, self.seed, self.generation, individuals or range(self.N))
+        self.asked = True
+        return draw(self.p, self.seed, self.generation, range(self.N) if individuals is None else individuals)
 
     def ask_free(self, individuals: range) -> Tensor:
         """The same at the genes that are not frozen, ``[len(individuals), len(free)]``."""
+        self.asked = True
         p, drawn, x = self.drawn
         if p is not self.p or drawn != individuals:
             x = draw(self.p[self.free], self.seed, self.generation, individuals, genes=self.free)
             self.drawn = self.p, individuals, x
         return x
 
-    def tell(self, fitness: Tensor, epsilon: float | None = None) -> Metrics:
-        """Select: the fitness of this generation's individuals, ``[N]``, moves ``p``. Returns figures to log.
+    def tell(self, fitness: ArrayLike | Tensor, epsilon: float | None = None) -> Metrics:
+        """Select: the fitness of this generation's individuals moves ``p``.
+
+        Args:
+            fitness: ``[N]`` numbers, more is better: a tensor, an array or a list.
+            epsilon: strength of selection in this generation, if it is another than usual.
+
+        Returns:
+            Figures to log.
 
         Raises:
-            UserError: fitness that is not ``N`` finite numbers.
+            UserError: fitness that is not ``N`` numbers of at most 10^150 in size, or nobody has asked for the
+                generation that it is of.
         """
-        require(fitness.shape == (self.N,), f"fitness must be of shape [{self.N}], got {list(fitness.shape)}")
-        delta = fitness.to(self.p)
-        require(bool(delta.isfinite().all()), "fitness must be finite numbers")
+        require(self.asked, f"ask for generation {self.generation} before you tell its fitness")
+        delta = torch.as_tensor(fitness, dtype=self.p.dtype, device=self.p.device)
+        require(delta.shape == (self.N,), f"fitness must be of shape [{self.N}], got {list(delta.shape)}")
+        right = bool((delta.abs() <= LARGEST).all())
+        require(right, f"fitness must be finite numbers of at most {LARGEST:.0e} in size")
         epsilon = self.epsilon if epsilon is None else epsilon
+        within("epsilon", epsilon, 0, float("inf"))
         before, remembered = self.p[self.free], self.memory[:, self.free]
         sample = Sample(self.transform(delta), self.tiles, self.backend, self.workers, self.block)
         selected = self.rule.move(before, sample, epsilon, remembered)
@@ -107,6 +124,7 @@ class Evolution:
         self.p = self.p.index_copy(0, self.free, after)
         self.memory = self.memory.index_copy(1, self.free, remembered)
         self.generation += 1
+        self.asked = False
         if self.margin is not None:
             self.freeze(self.margin)
         return {
@@ -160,15 +178,24 @@ class Evolution:
             "free": torch.zeros_like(self.p, dtype=torch.bool).index_fill(0, self.free, True),
             "memory": self.memory,
             "response": torch.tensor([self.predicted, self.first], dtype=torch.float64),
+            "belongs_to": torch.tensor(list(self.identity.encode()), dtype=torch.uint8),
         }
+
+    @property
+    def identity(self) -> str:
+        """What a state belongs to: with any other the same genes would go another way."""
+        settings = f"selection={self.selection} fitness={self.fitness} population={self.N}"
+        return f"{settings} seed={self.seed}"
 
     def load_state_dict(self, state: State) -> None:
         """Go on from a saved generation.
 
         Raises:
-            UserError: the state is of another number of genes, or of another rule of selection.
+            UserError: the state is of another number of genes, or of an evolution with other settings.
         """
         own = self.state_dict()
+        theirs = bytes(state["belongs_to"].tolist()).decode() if "belongs_to" in state else "another version"
+        require(theirs == self.identity, f"the checkpoint is of {theirs}; this evolution has {self.identity}")
         fits = own.keys() <= state.keys() and all(own[k].shape == state[k].shape for k in own)
         require(fits, f"the checkpoint does not hold {len(self.p)} allele frequencies: it is from another kind of run")
         self.p, self.memory = state["p"].to(self.p.device), state["memory"].to(self.p.device)

@@ -1,5 +1,9 @@
 """``nne.Evolution`` as a library: ask, tell, freeze, save; and freezing inside the learner."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -39,6 +43,7 @@ def test_the_same_generation_however_asked() -> None:
     assert torch.equal(evolution.ask_free(range(30)), x)
     first, second = Evolution(genes=40, population=30, seed=3, tile=7), evolution
     for each in (first, second):
+        each.ask()
         each.tell(ones(x))
     torch.testing.assert_close(first.p, second.p, rtol=1e-6, atol=0)
 
@@ -90,11 +95,42 @@ def test_mistakes_are_named(arguments: dict[str, int], message: str) -> None:
 
 def test_fitness_must_be_one_finite_number_an_individual() -> None:
     evolution = Evolution(genes=5, population=4)
+    with pytest.raises(UserError, match="ask for generation 0 before you tell its fitness"):
+        evolution.tell(torch.zeros(4))
+    evolution.ask()
     with pytest.raises(UserError, match=r"fitness must be of shape \[4\], got \[3\]"):
         evolution.tell(torch.zeros(3))
-    with pytest.raises(UserError, match="finite"):
-        evolution.tell(torch.tensor([0.0, 1.0, float("nan"), 0.0]))
+    for wrong in (float("nan"), float("inf"), 1e300):
+        with pytest.raises(UserError, match=r"fitness must be finite numbers of at most 1e\+150 in size"):
+            evolution.tell([0.0, 1.0, wrong, 0.0])
+    for wrong in (float("nan"), 0.0, -1.0):
+        with pytest.raises(ValueError, match="epsilon must be greater than 0"):
+            evolution.tell([0.0, 1.0, 2.0, 3.0], epsilon=wrong)
     assert evolution.generation == 0
+    evolution.tell([0.0, 1.0, 2.0, 1e149])
+    with pytest.raises(UserError, match="ask for generation 1"):
+        evolution.tell([0.0, 1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("kind", [list, np.asarray, torch.tensor, lambda x: np.asarray(x, dtype=np.float32)])
+def test_fitness_may_be_a_list_an_array_or_a_tensor(kind: Callable[[list[float]], Any]) -> None:
+    evolution, other = (Evolution(genes=5, population=4) for _ in range(2))
+    assert len(evolution.ask(range(0))) == 0
+    other.ask()
+    evolution.tell(kind([0.5, 1.0, 2.0, 4.0]))
+    other.tell(torch.tensor([0.5, 1.0, 2.0, 4.0]))
+    assert torch.equal(evolution.p, other.p)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"seed": 1}, {"selection": "igo"}, {"fitness": "rank"}, {"population": 5}, {"genes": 6}]
+)
+def test_a_state_belongs_to_one_evolution(settings: dict[str, Any]) -> None:
+    evolution = Evolution(genes=5, population=4)
+    other = Evolution(**{"genes": 5, "population": 4, **settings})
+    with pytest.raises(UserError, match=r"the checkpoint (is of|does not hold)"):
+        other.load_state_dict(evolution.state_dict())
+    Evolution(genes=5, population=4).load_state_dict(evolution.state_dict())
 
 
 def test_frozen_networks_are_the_same_networks(small: Config, digits: Dataset, fp32: Compute) -> None:

@@ -100,9 +100,9 @@ def test_gram_matrix_equals_its_definition(digits: Dataset, presynaptic: str, ca
     start = layer.output_weights(10, "uniform").double()
     for mine, expected in (
         (found.train, h @ psi.T),
-        (found.test, h_test @ psi.T),
-        (found.train_base, h @ start),
-        (found.test_base, h_test @ start),
+        (found.across(digits.test_images).K, h_test @ psi.T),
+        (found.base, h @ start),
+        (found.across(digits.test_images).base, h_test @ start),
         (found.psi, psi @ psi.T),
         (found.psi_base, psi @ start),
         (found.start, start.square().sum(dim=0)),

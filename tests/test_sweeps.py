@@ -76,6 +76,20 @@ def test_a_lifetime_side_by_side_evolves_first(tmp_path: Path, command: Command)
     assert len(list(tmp_path.rglob("evolved/summary.json"))) == 2
 
 
+def test_a_sweep_over_experiments_has_a_folder_for_each(tmp_path: Path, train: Command) -> None:
+    small = [a for a in JOBS if not a.startswith("experiment")]
+    sweep = ["-m", "experiment=nne_mnist10,nne_mnist5", *small, "learner.genes=100", "seed=0,1", "hydra.sweep.dir=mine"]
+    done = train(*sweep)
+    assert done.returncode == 0, done.stderr
+    found = [summary(path.parent) for path in (tmp_path / "mine").glob("*/summary.json")]
+    assert sorted((each["experiment"], each["seed"]) for each in found) == [
+        ("nne_mnist10", 0),
+        ("nne_mnist10", 1),
+        ("nne_mnist5", 0),
+        ("nne_mnist5", 1),
+    ]
+
+
 def test_a_job_s_folder_is_named_alike_before_and_while_it_runs() -> None:
     register(LEARNERS)
     grown = ["experiment=nne_signsgd_mnist10", "learner.evolved='evolved/seed=${seed}'", "seed=0,1"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from dnn.activity import Census
 from dnn.config import RULES as NAMES
 from dnn.config import DopamineConfig
-from dnn.gram import Gram
+from dnn.gram import Across, Cross, Gram
 from dnn.network import Dopamine
 from dnn.output_weights import Dual, Primal, Respond
 from dnn.rules import RULES, Outcome
@@ -22,11 +22,11 @@ from nne.training.device import Compute
 from tests.conftest import CPU
 
 
-def gram_of(h: Tensor, h_test: Tensor, w: Tensor, binary: bool) -> Gram:
+def gram_of(h: Tensor, w: Tensor, binary: bool) -> Gram:
     psi = (h > 0).to(h.dtype) if binary else h
     census = Census(h[:, 0], h[0], h[:1, :1])
-    products = h @ psi.T, h_test @ psi.T, h @ w, h_test @ w, psi @ psi.T, psi @ w
-    return Gram(*products, w.square().sum(dim=0), census)
+    across = Across(lambda images: Cross(images @ psi.T, images @ w))  # given as h, not as pixels
+    return Gram(h @ psi.T, h @ w, psi @ psi.T, psi @ w, w.square().sum(dim=0), census, across)
 
 
 def loop(h: Tensor, w: Tensor, order: Tensor, batch: int, binary: bool, respond: Respond) -> Tensor:
@@ -76,7 +76,7 @@ def test_dual_equals_a_loop_over_images_links_and_outputs(
     labels = torch.randint(classes, (images,), generator=stream)
     targets = torch.nn.functional.one_hot(labels, classes).double()
     draws = torch.rand(images, 1, generator=stream, dtype=torch.float64)
-    dual = Dual(gram_of(h, h_test, w, binary), torch.float64)
+    dual = Dual(gram_of(h, w, binary), torch.float64)
     of = responder(rule, targets, draws, epsilon_1)
     for _ in range(2):
         order = torch.randperm(images, generator=stream)
@@ -115,7 +115,7 @@ def test_the_learner_in_the_dual_equals_itself_in_the_primal(
 
 def test_rounds_end_even_where_numbers_overflow() -> None:
     h = torch.full((60, 3), 1e20)
-    dual = Dual(gram_of(h, h, torch.zeros(3, 2), binary=False))
+    dual = Dual(gram_of(h, torch.zeros(3, 2), binary=False))
     dual.learn(torch.arange(60), 1, lambda logits, which: logits + 1e30)
     assert not dual.a.isfinite().all()
 
@@ -142,7 +142,8 @@ def test_the_average_is_that_of_the_second_half(digits: Dataset, fp32: Compute) 
         learner.step()
         kept.append(learner.synapses.a.clone())
     mean = (kept[2] + kept[3]) / 2
-    expected = learner.synapses.base_test + learner.synapses.K_test @ mean
+    K, base = learner.synapses.across(digits.test_images)
+    expected = base + K @ mean
     torch.testing.assert_close(learner.synapses.logits(digits.test_images, True), expected)
 
 

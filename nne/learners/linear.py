@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nne.fitness import AlleleMeans, allele_means, carried
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
@@ -14,8 +14,8 @@ from nne.theory.linear import allele_fitness, guaranteed_decrease, largest_epsil
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute, free_memory
-from nne.training.errors import UserError, require
-from nne.training.learner import Metrics, State
+from nne.training.errors import require
+from nne.training.learner import Learner, Metrics, State
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +24,7 @@ TILE = 64  # genotypes at a time
 ROUNDING = 1e-12  # of the loss, within which a fall as large as guaranteed counts as one
 
 
-class LinearEvolution:
+class LinearEvolution(Learner):
     """Allele frequencies ``p: [n]`` whose ``W p`` comes to point along ``a``."""
 
     step_name = "generation"
@@ -87,14 +87,6 @@ class LinearEvolution:
 
         fitness = torch.cat([-self.target.losses(x) for x in genotypes()])
         return allele_means(fitness, lambda rows: carried(genotypes(), rows))
-
-    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
-        """There are no classes."""
-        return torch.zeros(0, 0)
-
-    def as_module(self) -> nn.Module:
-        """There is none."""
-        raise UserError("evolution towards a linear target has no network")
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """The cosine of the angle between ``W p`` and ``a``."""

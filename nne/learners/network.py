@@ -16,7 +16,7 @@ from nne.population.factory import populations, with_backend
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
-from nne.training.learner import Metrics, State, is_milestone, is_sampled
+from nne.training.learner import Learner, Metrics, State, is_milestone, is_sampled
 from nne.training.seeding import generator
 
 if TYPE_CHECKING:
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 LOCI = 50  # genes whose frequencies are followed closely; genes are alike, so the first will do
 
 
-class NetworkEvolution:
+class NetworkEvolution(Learner):
     """Evolves networks because some genotypes classify better than others."""
 
     step_name = "generation"
     headline = "test/individuals"
+    module_figure = "test/modal"
     result = "test_accuracy"
     charts: ClassVar[dict[str, list[str]]] = {
         "accuracy on the test set": ["test/individuals", "test/modal", "test/mean_weights", "test/vote"],

@@ -63,7 +63,7 @@ def objection(dtype: torch.dtype) -> str | None:
 
 
 def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networks, Networks]:
-    """The networks that a configuration describes, for training images and for test images."""
+    """The networks that a configuration describes: for the training images alone, and for any images."""
     network, own, classes, seed = config.network, config.learner, len(data.classes), config.seed
     assert network is not None
     if network.module:
@@ -77,12 +77,12 @@ def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networ
     topology = sparse_topology(data.train_images.shape[1], network, classes, seed)
     W = sparse_weight_matrix(topology.links, own.genes, network.beta, seed, own.expression)
 
-    def sparse(images: Tensor) -> Networks:
-        seen = images.amax(dim=0) > 0  # not zero in every image
+    def sparse(seen: Tensor) -> Networks:
         if compute.backend == "cpp":
             return KernelPopulation(topology, W, seen)
         if compute.backend == "triton":
             return FusedPopulation(topology, W, seen, compute.device, compute.dtype)
         return Population(topology, W, seen, compute.device, compute.dtype, network.cap)
 
-    return sparse(data.train_images), sparse(data.test_images)
+    seen = data.train_images.amax(dim=0) > 0  # not zero in every image
+    return sparse(seen), sparse(torch.ones_like(seen))

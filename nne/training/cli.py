@@ -97,9 +97,14 @@ def script(page: str, work: Callable[[list[str]], object]) -> int:
     return exit_code(lambda: work(sys.argv[1:]))
 
 
-def sweep_folder(overrides: list[str]) -> str:
-    """The folder of a sweep's job, named by what it overrides, whatever the order, so that it can be found again."""
-    name = ",".join(sorted(o for o in overrides if not o.startswith(("experiment=", "resume=")))) or "defaults"
+def sweep_folder(overrides: list[str], sweep: str = "") -> str:
+    """The folder of a sweep's job, named by what it overrides, whatever the order, so that it can be found again.
+
+    The experiment is left out where the ``sweep`` folder is already named after it.
+    """
+    unsaid = {"resume", *(f"experiment={part}" for part in Path(sweep).parts)}
+    named = sorted(o for o in overrides if o not in unsaid and o.split("=", 1)[0] not in unsaid)
+    name = ",".join(named) or "defaults"
     name = name.replace("/", "_")
     return name if len(name) <= 120 else f"{name[:100]},{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
@@ -182,7 +187,7 @@ def _job(overrides: list[str], in_sweep: bool) -> Job:
         OmegaConf.set_struct(composed, False)
         composed["own"] = own
         own = list(composed.own)  # with what ${seed} stands for, as Hydra names a job's folder
-        folder = Path(composed.hydra.sweep.dir, sweep_folder(own)) if in_sweep else None
+        folder = Path(composed.hydra.sweep.dir, sweep_folder(own, composed.hydra.sweep.dir)) if in_sweep else None
         asked = composed.hydra.launcher.get("n_jobs", 1)
         side_by_side = asked if asked > 0 else max(cores() + 1 + asked, 1)  # joblib's -1: all cores
         del composed["hydra"], composed["own"]

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """What is wrong, where, and what would be right, in one line."""
 
     def __init__(self, message: object) -> None:

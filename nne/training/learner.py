@@ -1,11 +1,14 @@
-"""What the trainer knows of a learner, and nothing more. Evolution, dopamine and gradient descent all fit."""
+"""What the trainer knows of a learner, and nothing more. Evolution, dopamine and gradient descent all are one."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from nne.training.device import Compute
+from nne.training.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,52 +17,74 @@ Metrics = dict[str, float]
 State = dict[str, Tensor]
 
 
-class Learner(Protocol):
-    """Something that learns in steps and can be saved between any two of them."""
+class Learner(ABC):
+    """Something that learns in steps and can be saved between any two of them.
+
+    A new one is ``step``, ``evaluate`` and a state; the rest has defaults.
+    """
 
     compute: Compute
     """What it computes on, and how."""
-    step_name: str
+    step_name: ClassVar[str] = "step"
     """What one step is called: ``generation``, ``epoch``."""
-    headline: str
-    """The metric of ``evaluate`` that a progress bar shows."""
-    result: str
+    headline: ClassVar[str] = "test/accuracy"
+    """The figure of ``evaluate`` that a progress bar shows."""
+    result: ClassVar[str] = "test_accuracy"
     """The figure of ``summary`` that a run is judged by."""
-    charts: ClassVar[dict[str, list[str]]]
+    module_figure: ClassVar[str] = "test/accuracy"
+    """The figure of ``evaluate`` that ``as_module`` reaches."""
+    charts: ClassVar[dict[str, list[str]]] = {"accuracy": ["test/accuracy"]}
     """Metrics that belong on one chart, by the chart's title: what a dashboard opens on."""
 
+    @abstractmethod
     def step(self) -> Metrics:
         """Learn for one step; what there is to log about it."""
 
+    @abstractmethod
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
-        """Quick figures on ``images: [B, 784]``, ``labels: [B]``; accuracies as ``test/...`` fractions."""
+        """Quick figures on any images ``[B, inputs]`` with labels ``[B]``; accuracies as ``test/...`` fractions."""
 
-    def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
-        """The final figures, ``result`` among them, as they go into ``summary.json``."""
-
-    def reason_to_stop(self) -> str | None:
-        """Why there is nothing left to learn, if so."""
-
-    def histograms(self) -> dict[str, Tensor]:
-        """What a dashboard may show as distributions."""
-
-    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
-        """How often an image of the row's class is called the column's: ``[C, C]``."""
-
-    def as_module(self) -> nn.Module:
-        """The network as it is now, from images ``[B, 784]`` to logits ``[B, C]``; of several, one.
-
-        Raises ``UserError`` where there is none.
-        """
-
-    def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
-        """Named pictures of the state."""
-
+    @abstractmethod
     def state_dict(self) -> State:
         """Everything that changes from step to step, as tensors."""
 
+    @abstractmethod
     def load_state_dict(self, state: State) -> None:
         """Go back to a saved state; raises ``UserError`` if it belongs to another network."""
+
+    def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
+        """The final figures, ``result`` among them, as they go into ``summary.json``: by default the headline."""
+        return {self.result: self.evaluate(images, labels)[self.headline]}
+
+    def reason_to_stop(self) -> str | None:
+        """Why there is nothing left to learn, if so: by default only the trainer's limits end a run."""
+        return None
+
+    def histograms(self) -> dict[str, Tensor]:
+        """What a dashboard may show as distributions: by default nothing."""
+        return {}
+
+    def figures(self, images: Tensor, labels: Tensor) -> "Iterable[tuple[str, Figure]]":
+        """Named pictures of the state: by default none."""
+        return ()
+
+    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
+        """How often an image of the row's class is called the column's, ``[C, C]``: by default of ``as_module``.
+
+        Raises:
+            UserError: there are no classes.
+        """
+        logits: Tensor = self.as_module()(images.cpu())
+        pairs = labels.cpu() * logits.shape[1] + logits.argmax(dim=1)
+        return torch.bincount(pairs, minlength=logits.shape[1] ** 2).view(-1, logits.shape[1])
+
+    def as_module(self) -> nn.Module:
+        """The network as it is now, from images ``[B, inputs]`` to logits ``[B, C]``; of several, one.
+
+        Raises:
+            UserError: there is none, as by default.
+        """
+        raise UserError(f"{type(self).__name__} gives no network of its own (as_module): it cannot be exported")
 
 
 def is_milestone(step: int) -> bool:

@@ -13,7 +13,7 @@ from nne.training.config import Config, GradientConfig
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute, free_memory
 from nne.training.errors import require
-from nne.training.learner import Metrics, State
+from nne.training.learner import Learner, Metrics, State
 from nne.training.models.output_layer import Firing, Rows, Seen, take
 from nne.training.seeding import generator
 
@@ -40,7 +40,7 @@ class Network(Protocol):
     def as_module(self) -> nn.Module: ...
 
 
-class GradientDescent:
+class GradientDescent(Learner):
     """Minimises the cross-entropy of ``M`` networks at once, each by itself; a step is an epoch."""
 
     step_name = "epoch"
@@ -162,10 +162,6 @@ class GradientDescent:
     def as_module(self) -> nn.Module:
         """The network; of several, the first."""
         return self.network.as_module()
-
-    def reason_to_stop(self) -> str | None:
-        """Only the trainer's limits end it."""
-        return None
 
     def histograms(self) -> dict[str, Tensor]:
         """The weights."""
