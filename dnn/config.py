@@ -1,10 +1,10 @@
 """The configuration of the dopamine learner. Imports nothing heavy."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from nne.training.config import DECAYS, Config, key
+from nne.training.config import DECAYS, Config, LearnerConfig, key
 from nne.training.errors import at_least, one_of, require, within
+from nne.training.plugin import one_of_or_path
 
 RULES = [
     "literal",
@@ -28,13 +28,11 @@ PATHS = ["dual", "primal"]
 
 
 @dataclass
-class DopamineConfig:
+class DopamineConfig(LearnerConfig):
     """Dopaminergic plasticity of the output layer (Sec. 3.2)."""
 
-    precision: ClassVar[str] = "float32"
-
     name: str = key("dopamine", "which learner this is")
-    rule: str = key("gated", f"who is rewarded and how much (dnn/rules.py): one of {', '.join(RULES)}")
+    rule: str = key("gated", f"who is rewarded and how much (dnn/rules.py): one of {', '.join(RULES)}, or your own")
     epsilon_1: float = key(1.0, "epsilon_1, the size of an update; with features.width=inf, epsilon_1 times h")
     epsilon_0: float = key(0.75, "epsilon_0, the loss that parts good predictions from bad ones")
     presynaptic: str = key("graded", "a link moves by h_i u_j (graded) or, if h_i > 0, by u_j (binary)")
@@ -45,7 +43,7 @@ class DopamineConfig:
     path: str = key("dual", "dual (an epoch costs the same for any width) or primal (the weights themselves)")
 
     def __post_init__(self) -> None:
-        one_of("learner.rule", self.rule, RULES)
+        one_of_or_path("learner.rule", self.rule, RULES)
         within("learner.epsilon_1", self.epsilon_1, 0, float("inf"))
         within("learner.epsilon_0", self.epsilon_0, 0, float("inf"))
         one_of("learner.presynaptic", self.presynaptic, PRESYNAPTIC)

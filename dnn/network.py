@@ -11,7 +11,7 @@ from dnn.config import DopamineConfig
 from dnn.features import RandomFeatures
 from dnn.gram import gram
 from dnn.output_weights import Dual, Primal, Synapses, written_out
-from dnn.rules import RULES, Outcome
+from dnn.rules import Outcome, chosen_rule
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
@@ -42,7 +42,7 @@ class Dopamine(Learner):
         assert features is not None
         self.config, self.seed, self.limit = own, config.seed, config.trainer.max_steps
         self.features, self.features_seed, self.images = features, config.features_seed, data.train_images
-        self.rule = RULES[own.rule]
+        self.rule = chosen_rule(own.rule)
         self.compute = compute
         self.device = torch.device("cpu") if own.path == "dual" else compute.device
         self.targets = one_hot(data.train_labels).float().to(self.device)

@@ -19,6 +19,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nne.training import plugin
+from nne.training.errors import require
+
 LEAST = 1e-30  # below any softmax output that matters; keeps the loss finite
 
 
@@ -164,6 +167,24 @@ RULES: dict[str, Rule] = {
         delta,
     )
 }
+
+
+def chosen_rule(choice: str | Rule) -> Rule:
+    """A rule by its name in ``RULES``, by its dotted path, or itself, checked on two images of three classes.
+
+    Raises:
+        UserError: there is no such rule, or it does not give a finite number for each image and class.
+    """
+
+    def probe(rule: Rule) -> None:
+        z = torch.tensor([[0.7, 0.2, 0.1], [0.2, 0.2, 0.6]])
+        label = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+        u = rule(Outcome(z, label, torch.tensor([[0.3], [0.9]]), 0.75))
+        right = isinstance(u, Tensor) and u.shape == z.shape and bool(u.isfinite().all())
+        require(right, f"it gave {u}, not a finite number for each image and class")
+
+    rule: Rule = plugin.chosen("rule", choice, RULES, "a function rule(outcome) -> u: [B, C] (dnn/rules.py)", probe)
+    return rule
 
 
 def _one_hot(index: Tensor, like: Tensor) -> Tensor:

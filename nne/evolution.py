@@ -12,14 +12,15 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nne.fitness import TRANSFORMS, exact_sum
+from nne.fitness import Transform, chosen_transform, exact_sum
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.population.cpp import kernel
 from nne.response import additive_variance, noise, predicted_response
-from nne.selection import RULES, Sample
+from nne.selection import Move, Sample, chosen_rule
 from nne.training.distributed import ALONE, Workers
 from nne.training.errors import at_least, one_of, require, within
 from nne.training.learner import Metrics, State
+from nne.training.plugin import name_of
 
 LARGEST = 1e150  # of fitness: its squares must be numbers, too
 REFOLD = 0.95  # alleles are frozen once they leave no more than this share of the free ones
@@ -32,8 +33,8 @@ class Evolution:
         genes: ``n``.
         population: ``N``, individuals in a generation.
         epsilon: strength of selection; ``tell`` accepts another for one generation.
-        selection: a name in ``nne.selection.RULES``; the default is eq. (3).
-        fitness: a name in ``nne.fitness.TRANSFORMS``, what is done to the figures told.
+        selection: a name in ``nne.selection.RULES``, or a rule of your own; the default is eq. (3).
+        fitness: a name in ``nne.fitness.TRANSFORMS``, or a function of your own: what is done to the figures told.
         freeze: alleles within so much of 0 or 1 are taken to be fixed, and no longer drawn; None: never.
         seed: same seed, same genotypes, whatever the device.
         tile: how many genotypes exist at once while ``tell`` goes through them again.
@@ -50,8 +51,8 @@ class Evolution:
         population: int = 1000,
         *,
         epsilon: float = 1.0,
-        selection: str = "population_genetics",
-        fitness: str = "standardise",
+        selection: str | Move = "population_genetics",
+        fitness: str | Transform = "standardise",
         freeze: float | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
@@ -63,16 +64,14 @@ class Evolution:
         at_least("genes", genes, 1)
         at_least("population", population, 2)
         within("epsilon", epsilon, 0, float("inf"))
-        one_of("selection", selection, list(RULES))
-        one_of("fitness", fitness, list(TRANSFORMS))
         require(freeze is None or 0 <= freeze < 0.5, f"freeze must be from 0 to below 0.5, got {freeze}")
         one_of("backend", backend, ["torch", "cpp"])
         missing = kernel.load() if backend == "cpp" else None
         require(missing is None, f"backend=cpp cannot be had: {missing}")
         self.backend, self.workers, self.block = backend, workers, block
         self.N, self.epsilon, self.margin, self.seed, self.tile = population, epsilon, freeze, seed, tile
-        self.selection, self.fitness = selection, fitness
-        self.rule, self.transform = RULES[selection], TRANSFORMS[fitness]
+        self.selection, self.fitness = name_of(selection), name_of(fitness)
+        self.rule, self.transform = chosen_rule(selection), chosen_transform(fitness)
         self.generation = 0
         self.p = initial_frequencies(genes, seed).to(device)
         self.free = torch.arange(genes, device=device)
@@ -109,7 +108,8 @@ class Evolution:
             UserError: fitness that is not ``N`` numbers of at most 10^150 in size, or nobody has asked for the
                 generation that it is of.
         """
-        require(self.asked, f"ask for generation {self.generation} before you tell its fitness")
+        told_alone = self.asked or self.workers.count > 1  # of several workers, one may have no share to ask for
+        require(told_alone, f"ask for generation {self.generation} before you tell its fitness")
         delta = torch.as_tensor(fitness, dtype=self.p.dtype, device=self.p.device)
         require(delta.shape == (self.N,), f"fitness must be of shape [{self.N}], got {list(delta.shape)}")
         right = bool((delta.abs() <= LARGEST).all())

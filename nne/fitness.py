@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from nne.population.cpp import kernel
+from nne.training import plugin
+from nne.training.errors import require
 
 
 def reward(logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
@@ -45,7 +47,28 @@ def as_is(delta: Tensor) -> Tensor:
     return delta
 
 
-TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {"none": as_is, "standardise": standardise, "rank": rank}
+TRANSFORMS: dict[str, "Transform"] = {"none": as_is, "standardise": standardise, "rank": rank}
+
+
+Transform = Callable[[Tensor], Tensor]
+"""From the fitness told, ``[N]`` float64, to the fitness that selects."""
+
+
+def chosen_transform(choice: str | Transform) -> Transform:
+    """A transform by its name in ``TRANSFORMS``, by its dotted path, or itself, checked on four individuals.
+
+    Raises:
+        UserError: there is no such transform, or it does not give a finite number for each individual.
+    """
+
+    def probe(transform: Transform) -> None:
+        found = transform(torch.tensor([1.0, 2.0, 2.0, 4.0], dtype=torch.float64))
+        right = isinstance(found, Tensor) and found.shape == (4,) and bool(found.isfinite().all())
+        require(right, f"it gave {found}, not four finite numbers")
+
+    expected = "a function transform(fitness) -> fitness, both [N]"
+    transform: Transform = plugin.chosen("fitness", choice, TRANSFORMS, expected, probe)
+    return transform
 
 
 @dataclass(frozen=True)

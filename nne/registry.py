@@ -1,29 +1,60 @@
 """What can be trained: every learner's configuration, and how it is built. Here alone do the two sciences meet."""
 
+from dataclasses import is_dataclass, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnn.config import DopamineConfig
 from nne.learners.config import EvolutionConfig, LifetimeConfig, LinearConfig
 from nne.training.cli import check, register
-from nne.training.config import Config, GradientConfig
+from nne.training.config import Config, GradientConfig, LearnerConfig, key
+from nne.training.errors import require
+from nne.training.plugin import is_path, load
 
 if TYPE_CHECKING:  # these import torch, which takes seconds that a misspelt key should not cost
     from nne.training.data.datasets import Dataset
     from nne.training.device import Compute
     from nne.training.learner import Learner
 
+METHODS = ("step", "evaluate", "state_dict", "load_state_dict")
 _PACKAGE = Path(__file__).parent
 _CLONE = _PACKAGE.parent / "configs"
 CONFIGS = _CLONE if (_CLONE / "train.yaml").exists() else _PACKAGE / "configs"
 """The folder of configurations: of the clone, or what was installed with the package."""
-LEARNERS: dict[str, Any] = {
-    "evolution": EvolutionConfig,
-    "lifetime": LifetimeConfig,
-    "linear": LinearConfig,
-    "dopamine": DopamineConfig,
-    "gradient": GradientConfig,
-}
+
+
+class Learners(dict[str, Any]):
+    """The configuration of every learner, by the learner's name or, for one of your own, by its class's dotted path."""
+
+    def __missing__(self, name: str) -> Any:
+        """That of a class of your own: its ``Config``, if it has one, under its own name.
+
+        Raises:
+            KeyError: it is no path.
+            UserError: what it names is no learner.
+        """
+        if not is_path(name):
+            raise KeyError(name)
+        found = load("learner", name)
+        missing = [
+            method for method in ("step", "evaluate", "state_dict", "load_state_dict") if not hasattr(found, method)
+        ]
+        require(not missing, f"learner={name} must be a subclass of nne.training.learner.Learner; it has no {missing}")
+        own = getattr(found, "Config", LearnerConfig)
+        right = is_dataclass(own) and issubclass(own, LearnerConfig)
+        require(right, f"learner={name}: its Config must be a dataclass that extends nne.training.config.LearnerConfig")
+        named = [("name", str, key(name, "which learner this is"))]
+        self[name] = make_dataclass(found.__name__ + "Config", named, bases=(own,))
+        return self[name]
+
+
+LEARNERS = Learners(
+    evolution=EvolutionConfig,
+    lifetime=LifetimeConfig,
+    linear=LinearConfig,
+    dopamine=DopamineConfig,
+    gradient=GradientConfig,
+)
 
 
 def composed(*overrides: str) -> Config:
@@ -35,6 +66,9 @@ def composed(*overrides: str) -> Config:
 
 def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
     """The learner that a configuration describes."""
+    if is_path(config.learner.name):
+        own: Learner = load("learner", config.learner.name)(config, data, compute)
+        return own
     if config.learner.name == "gradient":
         return gradient_descent(config, data, compute)
     if config.learner.name == "dopamine":

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from nne.fitness import AlleleMeans, addable, allele_means, carried, exact_sum, root
+from nne.training import plugin
 from nne.training.distributed import ALONE, Workers
+from nne.training.errors import require
 
 BEST = 0.1  # the share of a population that PBIL learns from
 MOMENTUM, ADAM = 0.9, (0.9, 0.999)  # decay of what is remembered, per generation
@@ -143,11 +145,37 @@ def ridge(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
     return weak_selection(p, (1 - p) * effects, -p * effects, epsilon)
 
 
+Move = Callable[[Tensor, Sample, float, Tensor], Tensor]
+"""``rule(p, sample, epsilon, memory) -> p``."""
+
+
 class Rule(NamedTuple):
     """How ``p`` moves, and how many numbers a gene it remembers from generation to generation."""
 
-    move: Callable[[Tensor, Sample, float, Tensor], Tensor]
+    move: Move
     remembers: int = 0
+
+
+def chosen_rule(choice: "str | Move") -> Rule:
+    """A rule by its name in ``RULES``, by its dotted path, or itself, checked on five genes.
+
+    A function ``f`` of one's own remembers ``f.remembers`` numbers a gene; none, if it has no such attribute.
+
+    Raises:
+        UserError: there is no such rule, or it does not give allele frequencies.
+    """
+
+    def probe(move: Move) -> None:
+        p = torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
+        x = torch.arange(20).view(4, 5) % 3 > 0
+        sample = Sample(torch.tensor([-1.0, 0.0, 0.5, 0.5], dtype=torch.float64), lambda who: [x[who.start : who.stop]])
+        moved = move(p, sample, 1.0, torch.zeros(getattr(move, "remembers", 0), 5, dtype=torch.float64))
+        right = isinstance(moved, Tensor) and moved.shape == p.shape and bool(((moved >= 0) & (moved <= 1)).all())
+        require(right, f"it gave {moved}, not five numbers from 0 to 1")
+
+    expected = "a function rule(p, sample, epsilon, memory) -> p (nne/selection.py)"
+    found = plugin.chosen("selection", choice, RULES, expected, probe)
+    return found if isinstance(found, Rule) else Rule(found, getattr(found, "remembers", 0))
 
 
 RULES: dict[str, Rule] = {

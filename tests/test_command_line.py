@@ -76,7 +76,10 @@ MISTAKES = [
     ("learner.epsilon=0", "learner.epsilon must be greater than 0"),
     ("learner.epsilon=nan", "learner.epsilon must be greater than 0"),
     ("learner.temperature=-1", "learner.temperature must be greater than 0"),
-    ("learner.fitness=best", "learner.fitness must be one of none, standardise, rank, got best"),
+    (
+        "learner.fitness=best",
+        "learner.fitness must be one of none, standardise, rank, or package.module.name of your own, got best",
+    ),
     ("learner.weak_until=1", "learner.weak_until must be from 0 to below 1"),
     ("learner.stop_at_fixed=2", "learner.stop_at_fixed must be greater than 0 and at most 1, got 2"),
     ("network.beta=1.5", "network.beta must be greater than 0 and at most 1, got 1.5"),
@@ -154,13 +157,16 @@ def test_a_record_from_before_there_were_features_is_read() -> None:
 
 def test_paths_of_a_sweeps_jobs_need_no_quotes() -> None:
     job = "outputs/multirun/nne_mnist10/2026/seed=0,learner.genes=5"
-    assert understood([f"resume={job}", "seed=1", f"learner.evolved='{job}'", "run_dir=mine"]) == [
+    assert understood([f"resume={job}", "seed=1", f"learner.evolved='{job}'", "run_dir=mine"], CONFIGS) == [
         *(f"resume='{job}'", "seed=1", f"learner.evolved='{job}'", "run_dir=mine")
     ]
-    assert understood(["-m", "seed=0", "sweep.resume=True"]) == ["-m", "seed=0", "resume=auto"]
-    assert understood(["sweep.resume=false"]) == []
-    assert the_config("experiment=nne_mnist10", *understood([f"resume={job}"])).resume == job
-    assert the_config("experiment=nne_mnist10", *understood(["seed=3", "run_dir=a/seed=${seed}"])).run_dir == "a/seed=3"
+    assert understood(["-m", "seed=0", "sweep.resume=True"], CONFIGS) == ["-m", "seed=0", "resume=auto"]
+    assert understood(["sweep.resume=false"], CONFIGS) == []
+    assert the_config("experiment=nne_mnist10", *understood([f"resume={job}"], CONFIGS)).resume == job
+    assert (
+        the_config("experiment=nne_mnist10", *understood(["seed=3", "run_dir=a/seed=${seed}"], CONFIGS)).run_dir
+        == "a/seed=3"
+    )
 
 
 def test_a_mistake_in_any_job_of_a_sweep_is_found_before_work() -> None:

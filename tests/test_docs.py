@@ -19,7 +19,7 @@ def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
     assert 'id="nne.evolution.Evolution.tell"' in page
     library = (tmp_path / "library" / "index.html").read_text()
     assert all(f"{name}.py" in library for name in ("knapsack", "cartpole", "dopamine"))
-    assert "--8&lt;--" not in library
+    assert not [path for path in tmp_path.rglob("index.html") if "--8" in path.read_text()]  # every file is there
 
 
 def test_every_module_has_its_entry() -> None:
@@ -27,7 +27,7 @@ def test_every_module_has_its_entry() -> None:
     told = [line.removeprefix("::: ") for page in pages for line in page.read_text().splitlines() if "::: " in line]
     paths = [path for package in ("nne", "dnn") for path in (REPOSITORY / package).rglob("*.py")]
     modules = {
-        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in paths if path.stem != "__init__"
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in paths if not path.stem.startswith("__")
     }
     assert sorted(told) == sorted(modules - {"nne.population.triton.kernels"})  # written in Triton's language
 

@@ -42,7 +42,7 @@ def test_the_exported_network_answers_as_the_run_does(experiment: str, tmp_path:
     learner = build(config, digits, compute)
     for _ in range(3):
         learner.step()
-    weights, graph = export.save(learner.as_module(), tmp_path / "export", {"classes": digits.classes})
+    weights, graph = export.save(learner.as_module(), 784, tmp_path / "export", {"classes": digits.classes})
     images, labels = digits.test_images, digits.test_labels
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     found = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])

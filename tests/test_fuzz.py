@@ -87,7 +87,7 @@ overrides = st.one_of(
 @many
 @given(st.lists(overrides, min_size=1, max_size=4), st.booleans())
 def test_a_command_line_is_a_run_or_one_line(arguments: list[str], multirun: bool) -> None:
-    jobs, line = answer(check, understood(arguments), multirun, CONFIGS, LEARNERS)
+    jobs, line = answer(check, understood(arguments, CONFIGS), multirun, CONFIGS, LEARNERS)
     event("one line" if line else "runs")
     assert bool(line) == (jobs is None)
     assert len(line.splitlines()) <= 1

@@ -90,6 +90,13 @@ def test_a_sweep_over_experiments_has_a_folder_for_each(tmp_path: Path, train: C
     ]
 
 
+def test_a_long_name_keeps_the_seed() -> None:
+    constants = [f"learner.key_{i}={'x' * 20}" for i in range(9)]
+    names = [sweep_folder([*constants, f"seed={seed}"]) for seed in (0, 1)]
+    assert [name[-20:-13] for name in names] == [",seed=0", ",seed=1"]
+    assert all(len(name) < 120 for name in names)
+
+
 def test_a_job_s_folder_is_named_alike_before_and_while_it_runs() -> None:
     register(LEARNERS)
     grown = ["experiment=nne_signsgd_mnist10", "learner.evolved='evolved/seed=${seed}'", "seed=0,1"]

@@ -31,7 +31,7 @@ def export(folder: Path, out: Path) -> None:
         "classes": data.classes,
         "config": facts.config,
     }
-    weights, graph = save(network, out, about)
+    weights, graph = save(network, data.train_images.shape[1], out, about)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     console.print(f"{facts.experiment} after {facts.step:,} {learner.step_name}s: {parameters:,} parameters")
     console.print(f"{weights}, for PyTorch: nne.training.io.export.load(path) is the network", soft_wrap=True)

@@ -136,7 +136,7 @@ def main() -> int:
     """Check the command line, then run it; the exit code is 2 for a user's error."""
     be_considerate()
     os.environ["NNE_COMMAND"] = command()  # as it was typed; a sweep's processes have it from here
-    sys.argv[1:] = understood(sys.argv[1:])
+    sys.argv[1:] = understood(sys.argv[1:], CONFIGS)
     arguments = get_args_parser().parse_args()
     if arguments.help:
         print(manual_page(CONFIGS, LEARNERS))

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from nne.training.config import Config, GradientConfig, key
-from nne.training.errors import at_least, one_of, require, within
+from nne.training.config import Config, GradientConfig, LearnerConfig, key
+from nne.training.errors import at_least, require, within
+from nne.training.plugin import one_of_or_path
 
 EXPRESSIONS = ["identity", "relu", "sigmoid", "tanh"]
 TRANSFORMS = ["none", "standardise", "rank"]
@@ -12,18 +13,21 @@ SELECTIONS = ["population_genetics", "pbil", "compact_ga", "igo", "momentum", "a
 
 
 @dataclass
-class EvolutionConfig:
+class EvolutionConfig(LearnerConfig):
     """Neural net evolution (Sec. 2 and 3.1)."""
 
     precision: ClassVar[str] = "auto"
     in_company: ClassVar[bool] = True
-    """Whether several workers can share the work."""
 
     name: str = key("evolution", "which learner this is")
     genes: int = key(5000, "n, the number of genes")
-    expression: str = key("identity", f"g in the weights g(W x): {', '.join(EXPRESSIONS)} (Sec. 4, item 1)")
+    expression: str = key(
+        "identity", f"g in the weights g(W x): {', '.join(EXPRESSIONS)}, or your own (Sec. 4, item 1)"
+    )
     population: int = key(1000, "N, individuals in a generation")
-    selection: str = key("population_genetics", f"how p moves, by eq. (3) or else: {', '.join(SELECTIONS)}")
+    selection: str = key(
+        "population_genetics", f"how p moves, by eq. (3) or else: {', '.join(SELECTIONS)}, or your own"
+    )
     epsilon: float = key(1.0, "strength of selection")
     epsilon_final: float | None = key(None, "strength of selection at trainer.max_steps, reached geometrically")
     weak_until: float = key(0.0, "share of trainer.max_steps for which selection stays at epsilon")
@@ -32,7 +36,7 @@ class EvolutionConfig:
         None,
         "the logits are divided by this in the fitness; null: by their spread over classes in the first generation",
     )
-    fitness: str = key("standardise", "delta_x over the population: none (as printed), standardise or rank")
+    fitness: str = key("standardise", "delta_x over the population: none (as printed), standardise, rank, or your own")
     freeze: float | None = key(
         None, "alleles within so much of 0 or 1 are fixed for good and no longer cost anything (Sec. 4, item 2)"
     )
@@ -41,15 +45,15 @@ class EvolutionConfig:
 
     def __post_init__(self) -> None:
         at_least("learner.genes", self.genes, 1)
-        one_of("learner.expression", self.expression, EXPRESSIONS)
+        one_of_or_path("learner.expression", self.expression, EXPRESSIONS)
         at_least("learner.population", self.population, 2)
         within("learner.epsilon", self.epsilon, 0, float("inf"))
         within("learner.epsilon_final", self.epsilon_final or self.epsilon, 0, float("inf"))
         require(0 <= self.weak_until < 1, f"learner.weak_until must be from 0 to below 1, got {self.weak_until}")
         at_least("learner.batch", self.batch, 1)
         within("learner.temperature", 1.0 if self.temperature is None else self.temperature, 0, float("inf"))
-        one_of("learner.fitness", self.fitness, TRANSFORMS)
-        one_of("learner.selection", self.selection, SELECTIONS)
+        one_of_or_path("learner.fitness", self.fitness, TRANSFORMS)
+        one_of_or_path("learner.selection", self.selection, SELECTIONS)
         frozen = 0 if self.freeze is None else self.freeze
         require(0 <= frozen < 0.5, f"learner.freeze must be from 0 to below 0.5, got {self.freeze}")
         within("learner.stop_at_fixed", 1.0 if self.stop_at_fixed is None else self.stop_at_fixed, 0, 1)
@@ -108,10 +112,8 @@ class LifetimeConfig(GradientConfig):
 
 
 @dataclass
-class LinearConfig:
+class LinearConfig(LearnerConfig):
     """Evolution towards a linear target (Sec. 2.1)."""
-
-    precision: ClassVar[str] = "float32"
 
     name: str = key("linear", "which learner this is")
     inputs: int = key(50, "m, the dimension of the inputs")

@@ -222,7 +222,8 @@ class NetworkEvolution(Learner):
         yield "trajectories", figures.trajectories({**self.trajectories, self.generation: self.evolution.p[:LOCI]})
         counts = self.confusion(images, labels)
         yield "confusion", confusion(counts, f"Individuals after {self.generation} generations")
-        if isinstance(self.tested, SparseNetworks):
+        square = int(images.shape[1] ** 0.5) ** 2 == images.shape[1]
+        if isinstance(self.tested, SparseNetworks) and square:
             topology, W = self.tested.topology, self.tested.whole
             yield "receptive_fields", figures.receptive_fields(topology, W, self.evolution.p, self.generation)
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from nne.population.layout import ABSENT
+from nne.training import plugin
+from nne.training.errors import require
 from nne.training.seeding import generator
 
 Map = Callable[[Tensor], Tensor]
@@ -30,6 +32,23 @@ EXPRESSIONS: dict[str, Map] = {
     "tanh": torch.tanh_,
 }
 """What ``g`` may be; each may work in place."""
+
+
+def chosen_expression(choice: str | Map) -> Map:
+    """``g`` by its name in ``EXPRESSIONS``, by its dotted path, or itself, checked on six weights.
+
+    Raises:
+        UserError: there is no such function, or it does not give a finite weight for each.
+    """
+
+    def probe(g: Map) -> None:
+        found = g(torch.linspace(-2, 2, 6).view(3, 2))
+        right = isinstance(found, Tensor) and found.shape == (3, 2) and bool(found.isfinite().all())
+        require(right, f"it gave {found}, not a finite weight for each")
+
+    expected = "a function g(weights) -> weights, weight by weight"
+    g: Map = plugin.chosen("expression", choice, EXPRESSIONS, expected, probe)
+    return g
 
 
 @dataclass(frozen=True)
@@ -104,4 +123,4 @@ def sparse_weight_matrix(links: int, n: int, beta: float, seed: int, expression:
     cell = cell[cell < cells]
     values = torch.rand(len(cell), generator=stream, dtype=torch.float64) * 2 - 1
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(cell // n, minlength=links).cumsum(0)])
-    return WeightMatrix(n, offsets, cell % n, values, EXPRESSIONS[expression])
+    return WeightMatrix(n, offsets, cell % n, values, chosen_expression(expression))

@@ -31,7 +31,9 @@ from omegaconf.errors import OmegaConfBaseException
 from nne.training.config import CHOICE, GROUPS, Config, documented_keys, typed
 from nne.training.cores import cores
 from nne.training.errors import UserError, exit_code, require
+from nne.training.plugin import is_path
 
+LONGEST_NAME = 120  # of a folder; file systems allow twice as much
 PATHS = ("resume", "run_dir", "data.root", "learner.evolved")
 
 
@@ -60,16 +62,30 @@ def register(learners: dict[str, Any]) -> None:
         store.store(group="learner", name=f"schema_{name}", node=schema)
 
 
-def understood(arguments: list[str]) -> list[str]:
+def understood(arguments: list[str], configs: Path) -> list[str]:
     """The same command line as Hydra takes it.
 
     Paths that hold ``=``, as the folders of a sweep's jobs do, stand in quotes; ``sweep.resume=true`` is
-    ``resume=auto`` for every job.
+    ``resume=auto`` for every job; ``--config-dir`` and ``local`` below ``configs`` are on Hydra's search path.
     """
+    arguments = _with_own_configs(arguments, configs / "local")
     meaning = {"sweep.resume=true": ["resume=auto"], "sweep.resume=false": []}
     arguments = [word for argument in arguments for word in meaning.get(argument.lower(), [argument])]
     bare = re.compile(rf"({'|'.join(map(re.escape, PATHS))})=([^'\"]*=[^'\"]*)")
     return [bare.sub(r"\1='\2'", argument) if bare.fullmatch(argument) else argument for argument in arguments]
+
+
+def _with_own_configs(arguments: list[str], local: Path) -> list[str]:
+    kept, places = list[str](), [local] if local.is_dir() else list[Path]()
+    given = iter(arguments)
+    for argument in given:
+        name, _, value = argument.partition("=")
+        if name in ("--config-dir", "-cd"):
+            places.append(Path(value or next(given, "")).expanduser().absolute())
+        else:
+            kept.append(argument)
+    found = ",".join(f"'file://{place}'" for place in places)
+    return [*kept, f"hydra.searchpath=[{found}]"] if places else kept
 
 
 def options(arguments: list[str], known: dict[str, str | None]) -> dict[str, str]:
@@ -106,7 +122,10 @@ def sweep_folder(overrides: list[str], sweep: str = "") -> str:
     named = sorted(o for o in overrides if o not in unsaid and o.split("=", 1)[0] not in unsaid)
     name = ",".join(named) or "defaults"
     name = name.replace("/", "_")
-    return name if len(name) <= 120 else f"{name[:100]},{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    if len(name) <= LONGEST_NAME:
+        return name
+    seed = "".join(f",{o}" for o in named if o.startswith("seed="))  # what people look for
+    return f"{name[:80]}...{seed},{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def started() -> str:
@@ -138,11 +157,32 @@ def check(overrides: list[str], multirun: bool, configs: Path, learners: dict[st
             parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
         except HydraException as error:
             raise UserError(str(error).splitlines()[0]) from error
+        _register_own(parsed, learners)
         known = known_keys(learners)
+        places = _own_configs(parsed)
         for override in parsed:
-            _check_name(override, loader, known)
+            _check_name(override, loader, known, places)
         batches = BasicSweeper.split_arguments(parsed, None) if multirun else [[overrides]]
         return [_job(job, multirun) for batch in batches for job in batch]
+
+
+def _own_configs(overrides: list[Override]) -> list[Path]:
+    """The folders on Hydra's search path that the command line gives."""
+    given = [override.value() for override in overrides if override.key_or_group == "hydra.searchpath"]
+    listed = [str(place) for places in given if isinstance(places, list) for place in places]
+    found = [Path(place.removeprefix("file://")) for place in listed if not place.startswith("pkg://")]
+    for place in found:
+        require(place.is_dir(), f"there is no folder of configurations {place}")
+    return found
+
+
+def _register_own(overrides: list[Override], learners: dict[str, Any]) -> None:
+    """Make learners of the user's own choices like any other."""
+    for override in overrides:
+        if override.key_or_group == "learner":
+            asked = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
+            for name in filter(is_path, asked):
+                ConfigStore.instance().store(group="learner", name=str(name), node=learners[str(name)])
 
 
 def known_keys(learners: dict[str, Any]) -> dict[str, tuple[Any, str]]:
@@ -153,12 +193,13 @@ def known_keys(learners: dict[str, Any]) -> dict[str, tuple[Any, str]]:
     return keys
 
 
-def _check_name(override: Override, loader: ConfigLoader, known: dict[str, Any]) -> None:
+def _check_name(override: Override, loader: ConfigLoader, known: dict[str, Any], places: list[Path]) -> None:
     name = override.key_or_group
     require(not override.is_delete(), f"{name} cannot be deleted; set it to another value")
     above, _, last = name.rpartition("/")
     if last in loader.list_groups(above):
         options = [o for o in loader.get_group_options(name, ObjectType.CONFIG) if not o.startswith("schema_")]
+        options += [file.stem for place in places for file in (place / name).glob("*.yaml")]
         asked = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
         for option in asked:
             require(option in options, f"there is no {name}={option}{_nearest(str(option), options)}")

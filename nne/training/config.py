@@ -12,8 +12,10 @@ from typing import Any, ClassVar, get_args
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from nne.training.errors import UserError, at_least, one_of, require, within
+from nne.training.plugin import is_path, one_of_or_path
 
-SOURCES = ["auto", "mnist", "embedded", "fashion_mnist", "kmnist"]
+SOURCES = ["auto", "mnist", "embedded", "fashion_mnist", "kmnist", "arrays", "folder"]
+DIGITS = list(range(10))
 BACKENDS = ["auto", "torch", "cpp", "triton"]
 OPTIMISERS = ["sgd", "adam", "signsgd"]
 DECAYS = ["none", "linear"]
@@ -31,15 +33,31 @@ class DataConfig:
 
     source: str = key("auto", f"one of {', '.join(SOURCES)}; auto: MNIST if it can be had, else the embedded set")
     root: str | None = key(None, "folder of the data sets; default: $NNE_DATA, then a folder in the user's cache")
-    classes: list[int] = field(default_factory=lambda: list(range(10)), metadata={"doc": "the classes to tell apart"})
+    path: str | None = key(
+        None, "your own data: an .npz file (data=arrays), or a folder of a folder a class (data=folder)"
+    )
+    test_share: float = key(0.2, "share of your own data that is held out for the test, where it has none of its own")
+    classes: list[int] = field(
+        default_factory=lambda: list(DIGITS),
+        metadata={"doc": "the classes to tell apart; of your own data, always all"},
+    )
     per_class: int | None = key(200, "training images a class, drawn with the seed; null: all there are")
     download: bool = key(True, "whether a data set that is not there may be downloaded")
 
     def __post_init__(self) -> None:
-        one_of("data.source", self.source, SOURCES)
+        one_of_or_path("data.source", self.source, SOURCES)
+        needs_path = self.source in ("arrays", "folder")
+        right = bool(self.path) == needs_path
+        require(right, f"data.path must be given for data=arrays and data=folder alone, got {self.path}")
+        require(0 < self.test_share < 1, f"data.test_share must be between 0 and 1, got {self.test_share}")
         right = all(0 <= c <= 9 for c in self.classes) and len(set(self.classes)) == len(self.classes) >= 2
         require(right, f"data.classes must be two or more different digits from 0 to 9, got {self.classes}")
         at_least("data.per_class", self.per_class, 1)
+
+    @property
+    def own(self) -> bool:
+        """Whether the data are the user's."""
+        return self.source in ("arrays", "folder") or is_path(self.source)
 
 
 @dataclass
@@ -103,10 +121,22 @@ class FeaturesConfig:
 
 
 @dataclass
-class GradientConfig:
-    """The baselines: SGD or Adam on the whole network, and gradients of the output layer alone (Sec. 3)."""
+class LearnerConfig:
+    """What every learner's configuration has; a learner of one's own adds its keys."""
 
     precision: ClassVar[str] = "float32"
+    in_company: ClassVar[bool] = False
+    """Whether several workers can share the work."""
+
+    name: str = key("", "which learner this is")
+
+    def check(self, config: "Config") -> None:
+        """What must hold between this learner and the rest of the configuration; raises ``UserError``."""
+
+
+@dataclass
+class GradientConfig(LearnerConfig):
+    """The baselines: SGD or Adam on the whole network, and gradients of the output layer alone (Sec. 3)."""
 
     name: str = key("gradient", "which learner this is")
     optimiser: str = key("sgd", f"one of {', '.join(OPTIMISERS)} (Eq. (5))")

@@ -54,7 +54,7 @@ def run(
 
     began_with = saved.facts.backend if saved else None
     compute = replace(device.choose(config.device, config.precision, job.number), began_with=began_with)
-    alone = compute.workers.count == 1 or getattr(config.learner, "in_company", False)
+    alone = compute.workers.count == 1 or config.learner.in_company
     require(alone, f"learner={config.learner.name} runs in one process; start it without torchrun")
     dataset = data.load(config.data, config.seed).to(compute.device)
     learner = build(config, dataset, compute)

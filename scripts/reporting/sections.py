@@ -132,5 +132,11 @@ PARTS = [
         {"questions": evolutions.questions, "selection": evolutions.selection},
     ),
     Part("All evolutions", "By the number of genes.", learners("evolution"), {"evolution": evolutions.evolution}),
+    Part(
+        "All runs",
+        "Every finished run that tells classes apart: test accuracy in %, mean ± sd over seeds.",
+        lambda runs, _: [run for run in runs if "test_accuracy" in run.summary],
+        {"runs": tables.everything},
+    ),
     Part("Other gradients", "Baselines otherwise than as written.", learners("gradient"), {"others": tables.others}),
 ]

@@ -126,6 +126,25 @@ def others(runs: list[Run], experiments: Experiments) -> list[Row]:
     ]
 
 
+def everything(runs: list[Run], experiments: Experiments) -> list[Row]:
+    """Runs of any learner, the user's own among them, grouped over seeds."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        words = " ".join(f"{name}={typed(value)}" for name, value in settings_of(run, experiments).items())
+        groups.setdefault((run.experiment, run.learner, run.dataset, words), []).append(run)
+    return [
+        {
+            "experiment": f"`{experiment}`",
+            "learner": learner,
+            "data": dataset,
+            "settings": f"`{words}`" if words else "",
+            "test accuracy, %": spread((run.accuracy for run in found), 2),
+            "seeds": seeds(found),
+        }
+        for (experiment, learner, dataset, words), found in sorted(groups.items())
+    ]
+
+
 def lifetimes(runs: list[Run], _: Experiments) -> list[Row]:
     """Individuals drawn from an evolved p, before and after they learnt: mean and sd over them and over seeds."""
     rows = []

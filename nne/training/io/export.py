@@ -25,10 +25,11 @@ WEIGHTS, ONNX = "network.safetensors", "network.onnx"
 
 
 @torch.no_grad()
-def save(network: nn.Module, folder: Path, facts: dict[str, Any]) -> list[Path]:
+def save(network: nn.Module, inputs: int, folder: Path, facts: dict[str, Any]) -> list[Path]:
     """Write ``network.safetensors`` and ``network.onnx`` and check that both answer as the network does.
 
     Args:
+        inputs: pixels of an image.
         facts: what the file of weights is to say of where it came from.
 
     Raises:
@@ -41,7 +42,7 @@ def save(network: nn.Module, folder: Path, facts: dict[str, Any]) -> list[Path]:
         raise UserError(f"{error.name} is missing: pip install -e '.[export]'") from error
     weights, graph = folder / WEIGHTS, folder / ONNX
     metadata = {name: json.dumps(value) for name, value in {**facts, "layers": describe(network)}.items()}
-    some = torch.rand(3, 784, generator=torch.Generator().manual_seed(0))
+    some = torch.rand(3, inputs, generator=torch.Generator().manual_seed(0))
     batch = {0: torch.export.Dim("batch")}
     names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": (batch,)}
     try:
