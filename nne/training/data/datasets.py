@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import socket
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
@@ -132,41 +133,60 @@ Pair = tuple[Tensor, Tensor]
 def _source(config: DataConfig) -> tuple[str, str, Pair, Pair]:
     if config.source == "embedded":
         return "embedded", EMBEDDED, *_embedded()
-    name = "mnist" if config.source == "auto" else config.source
-    folder = data_root(config) / TORCHVISION_CLASS[name] / "raw"
-    absent = [f for f, _ in (*IMAGES.values(), *LABELS.values()) if not (folder / f).is_file()]
-    if absent:
+    root, name = data_root(config), "mnist" if config.source == "auto" else config.source
+    files = _files(root, name)
+    if files is None:
         try:
             require(config.download, "data.download=false forbids to download it")
-            _download(name, folder.parent.parent)
+            _download(name, root)
+            files = _files(root, name)
+            require(files is not None, "what was downloaded does not hold it")
         except UserError as error:
-            why = f"{name} is not in {folder}, and {error}"
-            require(
-                config.source == "auto", f"{why}; set data.root or NNE_DATA to the folder above {folder.parent.name}"
-            )
+            why = f"{name} is not in {root}, and {error}"
+            asked = config.source != "auto" or config.root is not None
+            require(not asked, f"{why}; set data.root or NNE_DATA to its folder, or choose data=embedded")
+            log.warning("THIS IS NOT MNIST but %s, because %s; set data.root or NNE_DATA to its folder", EMBEDDED, why)
             return "embedded", f"{EMBEDDED}, because {why}", *_embedded()
-    return name, f"read from {folder}", _read(folder, "train", name), _read(folder, "test", name)
+    assert files is not None
+    train, test = (_read(pair, split, name) for split, pair in files.items())
+    return name, f"read from {files['train'][0].parent}", train, test
 
 
-def _read(folder: Path, split: str, name: str) -> Pair:
-    images = read_idx(folder / IMAGES[split][0], (IMAGES[split][1], 28, 28), name)
-    labels = read_idx(folder / LABELS[split][0], (LABELS[split][1],), name)
+def _files(root: Path, name: str) -> dict[str, tuple[Path, Path]] | None:
+    """The images and the labels of both splits, in any of the usual places, under any of their usual names."""
+    for folder in (root / TORCHVISION_CLASS[name] / "raw", root / TORCHVISION_CLASS[name], root):
+        found = {split: (_file(folder, IMAGES[split][0]), _file(folder, LABELS[split][0])) for split in IMAGES}
+        if all(path for pair in found.values() for path in pair):
+            return found  # type: ignore[return-value]
+    return None
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    """As it is distributed, as Kaggle names it, or packed."""
+    names = [f"{stem}{end}" for stem in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
+    return next((folder / each for each in names if (folder / each).is_file()), None)
+
+
+def _read(files: tuple[Path, Path], split: str, name: str) -> Pair:
+    images = read_idx(files[0], (IMAGES[split][1], 28, 28), name)
+    labels = read_idx(files[1], (LABELS[split][1],), name)
     return images.view(-1, 784), labels.long()
 
 
 def read_idx(path: Path, shape: tuple[int, ...], name: str = "") -> Tensor:
-    """An IDX file of unsigned bytes, whose header, size and (for MNIST) SHA-256 must be right."""
+    """An IDX file of unsigned bytes, packed or not, whose header, size and (for MNIST) SHA-256 must be right."""
     header = np.array([0x800 + len(shape), *shape], dtype=">i4").tobytes()
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    again = "delete it to have it downloaded again"
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    again = "take it away to have it downloaded; images of your own are data=arrays"
     expected = len(header) + int(np.prod(shape))
     if content[: len(header)] != header:
         raise UserError(f"{path} is not an IDX file of {'x'.join(map(str, shape))} bytes; {again}")
     require(len(content) == expected, f"{path} should be {expected} bytes long, is {len(content)}; {again}")
-    if name == "mnist" and hashlib.sha256(content).hexdigest() != MNIST_SHA256[path.name]:
+    original = MNIST_SHA256.get(path.name.removesuffix(".gz").replace(".idx", "-idx"))
+    if name == "mnist" and hashlib.sha256(content).hexdigest() != original:
         raise UserError(f"{path} is not the original: its SHA-256 differs; {again}")
     return torch.frombuffer(bytearray(content[len(header) :]), dtype=torch.uint8).view(shape)
 
