@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot
 
 
 @dataclass(frozen=True)
-class Census:
+class ActivityStats:
     """Of the ``S`` training images.
 
     firing: ``[S]``, the share of hidden units that fire on each image.
@@ -22,8 +22,8 @@ class Census:
     overlap: Tensor
 
 
-class Count:
-    """A census that is taken of one block of hidden units after the other."""
+class ActivityCounter:
+    """Counts activity in one block of hidden units after the other."""
 
     def __init__(self, labels: Tensor, width: int) -> None:
         self.member = one_hot(labels).T.float()
@@ -38,26 +38,26 @@ class Count:
         of_class = self.member @ fires
         self.together.addmm_(of_class, of_class.T)
 
-    def result(self) -> Census:
+    def result(self) -> ActivityStats:
         """Everything counted so far."""
         images = self.member.sum(dim=1)
         fired = (self.member @ self.fired / images).clamp(min=1)
         overlap = self.together / images[:, None] / images / fired[:, None]
-        return Census(self.fired / len(self.unit_firing), self.unit_firing, overlap)
+        return ActivityStats(self.fired / len(self.unit_firing), self.unit_firing, overlap)
 
 
-def of_features(h: Tensor, labels: Tensor, block: int = 4096) -> Census:
-    """The census of a hidden layer that is there as a whole, ``h: [S, width]``."""
-    count = Count(labels, h.shape[1])
+def of_features(h: Tensor, labels: Tensor, block: int = 4096) -> ActivityStats:
+    """The activity of a hidden layer that is there as a whole, ``h: [S, width]``."""
+    count = ActivityCounter(labels, h.shape[1])
     for start in range(0, h.shape[1], block):
         units = slice(start, start + block)
         count.add(units, (h[:, units] > 0).float())
     return count.result()
 
 
-def expected(same_side: Tensor, labels: Tensor) -> Census:
+def expected(same_side: Tensor, labels: Tensor) -> ActivityStats:
     """That of an infinite layer: ``same_side: [S, S]``, the chance that a unit firing on one image fires on another."""
     member = one_hot(labels).T.float()
     share = member / member.sum(dim=1, keepdim=True)
     half = torch.full_like(same_side[0], 0.5)
-    return Census(half, half[:0], share @ same_side @ share.T)
+    return ActivityStats(half, half[:0], share @ same_side @ share.T)

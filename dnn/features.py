@@ -16,7 +16,7 @@ from nne.training.device import free_memory
 from nne.training.errors import UserError
 from nne.training.models import plain
 from nne.training.models.network import uniform
-from nne.training.models.output_layer import Firing, Seen
+from nne.training.models.output_layer import Features, SparseFeatures
 from nne.training.seeding import generator
 
 UNITS = 4096
@@ -71,8 +71,8 @@ class RandomFeatures:
         """Whether so few units fire that they are listed."""
         return self.cap is not None and self.cap <= self.width * SPARSE
 
-    def __call__(self, images: Tensor) -> Seen:
-        """``h`` of some images: ``[B, width]``, or a ``Firing`` if the cap lets only few units fire.
+    def __call__(self, images: Tensor) -> Features:
+        """``h`` of some images: ``[B, width]``, or a ``SparseFeatures`` if the cap lets only few units fire.
 
         Raises:
             UserError: the weights and the features would not fit in the memory that is free.
@@ -82,12 +82,12 @@ class RandomFeatures:
             self.must_fit(4 * self.inputs + kept)
         return self.firing(self.weights)(images)
 
-    def firing(self, weights: Tensor) -> Callable[[Tensor], Seen]:
+    def firing(self, weights: Tensor) -> Callable[[Tensor], Features]:
         """What some hidden units, of the given weights ``[inputs, units]``, make of images; all units under a cap."""
         rows = max(BLOCK_BYTES // (4 * weights.shape[1]), 1)
         return lambda images: _join([self._fire(weights, block) for block in torch.split(images, rows)])
 
-    def _fire(self, weights: Tensor, images: Tensor) -> Seen:
+    def _fire(self, weights: Tensor, images: Tensor) -> Features:
         h = torch.relu(self.standardise(images) @ weights)
         if self.cap is None:
             return h.to(self.dtype)
@@ -95,7 +95,7 @@ class RandomFeatures:
         if not self.listed:
             return (h * fires).to(self.dtype)
         units = fires.nonzero()[:, 1].view(len(h), self.cap)
-        return Firing(units.int(), h.gather(1, units).to(self.dtype))
+        return SparseFeatures(units.int(), h.gather(1, units).to(self.dtype))
 
     def parts(self) -> Iterator[tuple[slice, Tensor]]:
         """The weights of as many hidden units as fire by themselves: block after block; under a cap, all of them."""
@@ -140,7 +140,7 @@ def standardiser(config: FeaturesConfig, train_images: Tensor) -> Callable[[Tens
     return lambda images: (images - mean) / sd
 
 
-def _join(parts: list[Seen]) -> Seen:
-    if isinstance(parts[0], Firing):
-        return Firing(torch.cat([p.units for p in parts]), torch.cat([p.h for p in parts]))  # type: ignore[union-attr]
+def _join(parts: list[Features]) -> Features:
+    if isinstance(parts[0], SparseFeatures):
+        return SparseFeatures(torch.cat([p.units for p in parts]), torch.cat([p.h for p in parts]))  # type: ignore[union-attr]
     return torch.cat(parts)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dnn.activity import Census, Count, expected
+from dnn.activity import ActivityCounter, ActivityStats, expected
 from dnn.config import DopamineConfig
 from dnn.features import RandomFeatures, standardiser
 from nne.training.config import FeaturesConfig
@@ -28,7 +28,7 @@ from nne.training.data.datasets import Dataset
 from nne.training.device import free_memory
 from nne.training.errors import require
 from nne.training.logging.progress import track
-from nne.training.models.output_layer import Firing, Seen, dense, project
+from nne.training.models.output_layer import Features, SparseFeatures, dense, project
 
 log = logging.getLogger(__name__)
 TEST_ROWS = 1000
@@ -64,7 +64,7 @@ class Gram:
     base: ``w_0^T h``, ``[S, C]``, logits of the weights to begin with.
     psi, psi_base: ``psi(s) . psi(t)``, ``[S, S]``, and ``w_0^T psi``, ``[S, C]``; equal to the above unless binary.
     start: ``[C]``, the squared lengths of ``w_0``.
-    census: how much of the layer fires.
+    activity: how much of the layer fires.
     across: from any images to their ``Cross`` with the training images.
     """
 
@@ -73,7 +73,7 @@ class Gram:
     psi: Tensor
     psi_base: Tensor
     start: Tensor
-    census: Census
+    activity: ActivityStats
     across: Across
 
 
@@ -133,7 +133,7 @@ def _cross(config: FeaturesConfig, seed: int, own: DopamineConfig, data: Dataset
         psi = (h > 0).float() if own.presynaptic == "binary" else h
         for rows in torch.split(torch.arange(len(images), device=images.device), TEST_ROWS):
             seen = fire(images[rows])
-            K[rows] += project(seen, psi.T.contiguous() if isinstance(seen, Firing) else psi.T)
+            K[rows] += project(seen, psi.T.contiguous() if isinstance(seen, SparseFeatures) else psi.T)
             base[rows] += project(seen, start[units])
     return Cross(K, base)
 
@@ -144,14 +144,14 @@ class _Sums:
     def __init__(self, data: Dataset, width: int, binary: bool) -> None:
         images, classes = len(data.train_labels), len(data.classes)
         self.data, self.width, self.binary = data, width, binary
-        self.count = Count(data.train_labels, width)
+        self.count = ActivityCounter(data.train_labels, width)
         zeros = data.train_images.new_zeros
         self.train, self.base = zeros(images, images), zeros(images, classes)
         self.psi = zeros(images, images) if binary else self.train
         self.psi_base = zeros(images, classes) if binary else self.base
         self.start = zeros(classes)
 
-    def add(self, units: slice, see: Callable[[Tensor], Seen], start: Tensor) -> None:
+    def add(self, units: slice, see: Callable[[Tensor], Features], start: Tensor) -> None:
         """Some more hidden units, and the output weights ``start: [units, C]`` that they begin with."""
         h = dense(see(self.data.train_images), len(start))
         fires = (h > 0).float()
@@ -191,7 +191,7 @@ def _infinite(config: FeaturesConfig, own: DopamineConfig, data: Dataset) -> Gra
         psi=(math.pi - angle) / (2 * math.pi) if binary else K,
         psi_base=none,
         start=none.new_zeros(len(data.classes)),
-        census=expected(1 - angle / math.pi, data.train_labels),
+        activity=expected(1 - angle / math.pi, data.train_labels),
         across=Across(cross),
     )
 

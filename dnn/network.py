@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from dnn.config import DopamineConfig
 from dnn.features import RandomFeatures
 from dnn.gram import gram
-from dnn.output_weights import Dual, Primal, Synapses, written_out
+from dnn.output_weights import Dual, Primal, Synapses, dense_weights
 from dnn.rules import Outcome, chosen_rule
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
@@ -70,13 +70,13 @@ class Dopamine(Learner):
         self.epoch += 1
         self.dopamine = dopamine[order.argsort()]
         if self.config.average and self.limit and self.epoch > self.limit / 2:
-            self.synapses.keep()
+            self.synapses.update_average()
         return self.metrics(answers, dopamine, order)
 
     def metrics(self, answers: Tensor, dopamine: Tensor, order: Tensor) -> Metrics:
         """What an epoch says about itself; accuracy and loss are those of the answers as they were given."""
         targets = self.targets[order]
-        fired = self.synapses.census.firing.to(self.device)[order][:, None] / dopamine.shape[1]
+        fired = self.synapses.activity.firing.to(self.device)[order][:, None] / dopamine.shape[1]
         norms = self.synapses.norms()
         return {
             "logits/largest": float(answers.abs().max()),
@@ -113,7 +113,7 @@ class Dopamine(Learner):
 
     def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
         """Test accuracy, and how much of the hidden layer fires."""
-        firing = float(self.synapses.census.firing.mean())
+        firing = float(self.synapses.activity.firing.mean())
         return {"test_accuracy": self.evaluate(images, labels)["test/accuracy"], "firing": firing}
 
     def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -126,10 +126,10 @@ class Dopamine(Learner):
         own, infinite = self.config, self.features.width == float("inf")
         require(not infinite, "features.width=inf: infinitely many hidden units cannot be written out")
         layer = RandomFeatures(self.features, self.features_seed, self.images, torch.float32)
-        w = self.synapses.learnt(own.average)
+        w = self.synapses.parameters(own.average)
         if own.path == "dual":
             start = layer.output_weights(self.targets.shape[1], own.initial)
-            w = written_out(w, start, layer, self.images, own.presynaptic == "binary")
+            w = dense_weights(w, start, layer, self.images, own.presynaptic == "binary")
         return nn.Sequential(*layer.layers(), linear(w.T))
 
     def reason_to_stop(self) -> str | None:
@@ -140,7 +140,7 @@ class Dopamine(Learner):
     def histograms(self) -> dict[str, Tensor]:
         """Dopamine where there was any, and how often hidden units fire."""
         changed = self.dopamine[self.dopamine != 0]
-        units = self.synapses.census.unit_firing
+        units = self.synapses.activity.unit_firing
         return {k: v for k, v in {"dopamine": changed, "features/firing": units}.items() if v.numel()}
 
     def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
@@ -149,7 +149,7 @@ class Dopamine(Learner):
         from nne.training.logging.figures import confusion
 
         yield "confusion", confusion(self.confusion(images, labels), f"After {self.epoch} epochs")
-        yield "overlap", figures.overlap(self.synapses.census)
+        yield "overlap", figures.overlap(self.synapses.activity)
 
     def state_dict(self) -> State:
         """The synapses, the epoch, and the dopamine of its images."""

@@ -11,12 +11,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dnn.activity import Census, of_features
+from dnn.activity import ActivityStats, of_features
 from dnn.features import RandomFeatures
 from dnn.gram import Gram
 from nne.training.data.datasets import Dataset
 from nne.training.learner import State
-from nne.training.models.output_layer import Firing, Seen, dense, project, take
+from nne.training.models.output_layer import Features, SparseFeatures, dense, project, take
 
 Respond = Callable[[Tensor, slice], Tensor]
 """From logits ``[B, C]`` of the images at some places of the order, ``epsilon_1 u: [B, C]``."""
@@ -28,13 +28,13 @@ TEST_ROWS = 250
 class Synapses(Protocol):
     """Output weights that learn."""
 
-    census: Census
+    activity: ActivityStats
 
     def learn(self, order: Tensor, batch: int, respond: Respond) -> None:
         """Present every training image once, in some order."""
 
-    def keep(self) -> None:
-        """Count the weights as they are now into their average."""
+    def update_average(self) -> None:
+        """ActivityCounter the weights as they are now into their average."""
 
     def logits(self, images: Tensor | None, average: bool) -> Tensor:
         """``[T, C]`` of any images, or of the training images for None.
@@ -42,7 +42,7 @@ class Synapses(Protocol):
         By the weights, or by their average if any were kept.
         """
 
-    def learnt(self, average: bool) -> Tensor:
+    def parameters(self, average: bool) -> Tensor:
         """What is kept, or its average if any were counted: ``w: [h, C]`` or ``a: [S, C]``."""
 
     def norms(self) -> Tensor:
@@ -64,7 +64,7 @@ class Dual:
         self.dtype, self.across = dtype, gram.across
         self.K, self.base = gram.train.cpu().to(dtype), gram.base.cpu().to(dtype)
         self.psi, self.psi_base, self.start = (t.cpu().to(dtype) for t in (gram.psi, gram.psi_base, gram.start))
-        self.census = gram.census
+        self.activity = gram.activity
         self.a = torch.zeros_like(self.base)
         self.sum, self.kept = torch.zeros_like(self.a), 0
 
@@ -91,17 +91,17 @@ class Dual:
                 u, before = respond(logits + influence @ u, which), u
             self.a.index_add_(0, rows, u)
 
-    def keep(self) -> None:
+    def update_average(self) -> None:
         self.sum += self.a
         self.kept += 1
 
     def logits(self, images: Tensor | None, average: bool) -> Tensor:
         if images is None:
-            return self.base + self.K @ self.learnt(average)
+            return self.base + self.K @ self.parameters(average)
         K, base = (part.cpu().to(self.dtype) for part in self.across(images))
-        return (base + K @ self.learnt(average)).to(images.device)
+        return (base + K @ self.parameters(average)).to(images.device)
 
-    def learnt(self, average: bool) -> Tensor:
+    def parameters(self, average: bool) -> Tensor:
         return self.sum / self.kept if average and self.kept else self.a
 
     def norms(self) -> Tensor:
@@ -121,7 +121,7 @@ class Primal:
     def __init__(self, features: RandomFeatures, data: Dataset, w: Tensor, binary: bool) -> None:
         self.see, self.binary = features, binary
         self.seen = features(data.train_images)
-        self.census = of_features(dense(self.seen, features.width), data.train_labels)
+        self.activity = of_features(dense(self.seen, features.width), data.train_labels)
         self.w = w.to(features.device)
         self.sum, self.kept = torch.zeros_like(self.w), 0
 
@@ -132,25 +132,25 @@ class Primal:
             u = respond(project(h, self.w), slice(start, start + batch))
             self._strengthen(h, u)
 
-    def _strengthen(self, h: Seen, u: Tensor) -> None:
+    def _strengthen(self, h: Features, u: Tensor) -> None:
         """``w += psi(h)^T u``; where a cap is on, only the links of units that fired are touched."""
-        if isinstance(h, Firing):
+        if isinstance(h, SparseFeatures):
             psi = (h.h > 0 if self.binary else h.h).to(u.dtype)
             self.w.index_add_(0, h.units.flatten(), (psi[:, :, None] * u[:, None]).flatten(0, 1))
         else:
             self.w.addmm_((h > 0 if self.binary else h).to(u.dtype).T, u)
 
-    def keep(self) -> None:
+    def update_average(self) -> None:
         self.sum += self.w
         self.kept += 1
 
     def logits(self, images: Tensor | None, average: bool) -> Tensor:
-        w = self.learnt(average)
+        w = self.parameters(average)
         if images is None:
             return project(self.seen, w)
         return torch.cat([project(self.see(block), w) for block in torch.split(images, TEST_ROWS)])
 
-    def learnt(self, average: bool) -> Tensor:
+    def parameters(self, average: bool) -> Tensor:
         return self.sum / self.kept if average and self.kept else self.w
 
     def norms(self) -> Tensor:
@@ -164,7 +164,7 @@ class Primal:
         self.kept = int(state["kept"])
 
 
-def written_out(a: Tensor, start: Tensor, features: RandomFeatures, images: Tensor, binary: bool) -> Tensor:
+def dense_weights(a: Tensor, start: Tensor, features: RandomFeatures, images: Tensor, binary: bool) -> Tensor:
     """The weights that the dual's ``a: [S, C]`` stand for: ``w: [h, C]``, from the ``start`` they had, ``[h, C]``."""
     w = start.clone()
     for units, weights in features.parts():

@@ -17,7 +17,7 @@ from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.population.cpp import kernel
 from nne.response import additive_variance, noise, predicted_response
 from nne.selection import Move, Sample, chosen_rule
-from nne.training.distributed import ALONE, Workers
+from nne.training.distributed import SINGLE_PROCESS, Workers
 from nne.training.errors import at_least, one_of, require, within
 from nne.training.learner import Metrics, State
 from nne.training.plugin import name_of
@@ -58,7 +58,7 @@ class Evolution:
         device: torch.device | str = "cpu",
         tile: int = 64,
         backend: str = "torch",
-        workers: Workers = ALONE,
+        workers: Workers = SINGLE_PROCESS,
         block: int = 1,
     ) -> None:
         at_least("genes", genes, 1)

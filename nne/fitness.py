@@ -91,7 +91,7 @@ class AlleleMeans:
         return (self.share > 0) & (self.share < 1)
 
 
-def addable(rows: Tensor) -> Tensor:
+def round_for_exact_sum(rows: Tensor) -> Tensor:
     """``rows: [k, N]`` in float64, rounded so that any of a row's figures add up without rounding.
 
     In whatever order, on whatever processor and by however many workers, sums then have the same bits. A figure changes
@@ -105,7 +105,11 @@ def addable(rows: Tensor) -> Tensor:
 
 def exact_sum(values: Tensor) -> Tensor:
     """The sum in float64, with the same bits on every machine, however wide its vectors are."""
-    return addable(values.reshape(1, -1)).sum() if values.numel() else values.new_zeros((), dtype=torch.float64)
+    return (
+        round_for_exact_sum(values.reshape(1, -1)).sum()
+        if values.numel()
+        else values.new_zeros((), dtype=torch.float64)
+    )
 
 
 def root(x: Tensor) -> Tensor:
@@ -113,12 +117,12 @@ def root(x: Tensor) -> Tensor:
     return x.sqrt().float().double()
 
 
-def carried(genotypes: Iterable[Tensor], rows: Tensor, backend: str = "torch") -> Tensor:
+def carrier_sums(genotypes: Iterable[Tensor], rows: Tensor, backend: str = "torch") -> Tensor:
     """Sums over the carriers of each allele, ``[k, n]`` float64, of ``rows: [k, N]``, given individuals in tiles."""
     start, sums = 0, torch.zeros(len(rows), 1, dtype=torch.float64, device=rows.device)
     for x in genotypes:
         part = rows[:, start : start + len(x)].double()
-        sums = sums + (kernel.carried(x, part) if backend == "cpp" else part @ x.double())
+        sums = sums + (kernel.carrier_sums(x, part) if backend == "cpp" else part @ x.double())
         start += len(x)
     return sums
 
@@ -128,9 +132,9 @@ def allele_means(fitness: Tensor, sums: Callable[[Tensor], Tensor]) -> AlleleMea
 
     Args:
         fitness: ``[N]``.
-        sums: over the carriers of each allele in the population, as ``carried``.
+        sums: over the carriers of each allele in the population, as ``carrier_sums``.
     """
-    rows = addable(torch.stack([fitness, torch.ones_like(fitness)]))
+    rows = round_for_exact_sum(torch.stack([fitness, torch.ones_like(fitness)]))
     total, carriers = sums(rows)
     others = len(fitness) - carriers
     f = torch.where(carriers > 0, total / carriers, 0.0)

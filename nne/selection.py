@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nne.fitness import AlleleMeans, addable, allele_means, carried, exact_sum, root
+from nne.fitness import AlleleMeans, allele_means, carrier_sums, exact_sum, root, round_for_exact_sum
 from nne.training import plugin
-from nne.training.distributed import ALONE, Workers
+from nne.training.distributed import SINGLE_PROCESS, Workers
 from nne.training.errors import require
 
 BEST = 0.1  # the share of a population that PBIL learns from
@@ -27,13 +27,13 @@ class Sample:
     """What selection knows of a generation.
 
     ``fitness: [N]``. ``genotypes(who)`` gives some individuals in order, in tiles ``x: [tile, n]``. ``backend``: what
-    adds up over them (``nne.fitness.carried``). Of several ``workers``, each goes through its own share, in blocks.
+    adds up over them (``nne.fitness.carrier_sums``). Of several ``workers``, each goes through its shard, in blocks.
     """
 
     fitness: Tensor
     genotypes: Callable[[range], Iterable[Tensor]]
     backend: str = "torch"
-    workers: Workers = ALONE
+    workers: Workers = SINGLE_PROCESS
     block: int = 1
 
     @cached_property
@@ -42,14 +42,14 @@ class Sample:
         return allele_means(self.fitness, self.sums)
 
     def sums(self, rows: Tensor) -> Tensor:
-        """Sums over the carriers of each allele, ``[k, n]``, of ``rows: [k, N]`` that are ``addable``."""
-        mine = self.workers.share(len(self.fitness), self.block)
-        found = carried(self.genotypes(mine), rows[:, mine.start : mine.stop], self.backend)
-        return self.workers.together(found)
+        """Sums over the carriers of each allele, ``[k, n]``, of ``rows: [k, N]`` that are ``round_for_exact_sum``."""
+        mine = self.workers.shard(len(self.fitness), self.block)
+        found = carrier_sums(self.genotypes(mine), rows[:, mine.start : mine.stop], self.backend)
+        return self.workers.all_reduce(found)
 
     def pull(self, utility: Tensor, p: Tensor) -> Tensor:
         """``1/N sum_x u_x (x - p): [n]``, where a step goes that likes the individuals by ``utility: [N]``."""
-        step: Tensor = (self.sums(addable(utility[None]))[0] - exact_sum(utility) * p) / len(utility)
+        step: Tensor = (self.sums(round_for_exact_sum(utility[None]))[0] - exact_sum(utility) * p) / len(utility)
         return step
 
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nne.registry import CONFIGS, LEARNERS, composed
-from nne.training.cli import Job, check, register, sweep_folder, understood
+from nne.training.arguments import normalise_overrides
+from nne.training.cli import Job, check, register, sweep_folder
 from nne.training.errors import UserError, exit_code
 from nne.training.io import provenance
 from nne.training.io.run_folder import SUMMARY
@@ -120,7 +121,7 @@ def missing(stage: Stage | Analysis, scale: str, out: Path) -> tuple[int, int]:
     """How many jobs a stage still has to do, and how many it has."""
     if isinstance(stage, Analysis):
         return int(not (out / "theory" / f"{stage.name}.command").exists()), 1
-    found: list[Job] = check(understood(arguments(stage, scale, out))[1:], True, CONFIGS, LEARNERS)
+    found: list[Job] = check(normalise_overrides(arguments(stage, scale, out))[1:], True, CONFIGS, LEARNERS)
     return sum(not (job.folder and (job.folder / SUMMARY).exists()) for job in found), len(found)
 
 

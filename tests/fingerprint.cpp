@@ -47,18 +47,18 @@ int main() {
     draw(which.data(), threshold.data(), std::vector<uint8_t>(genes).data(), genes, keys.data(), individuals, x.data(),
          threads);
 
-    std::vector<int64_t> sight(2 * units + 1);
+    std::vector<int64_t> first(2 * units + 1);
     std::vector<int32_t> start(2 * units * (AT_ONCE + 1));
-    look(&net, images.data(), count, sight.data(), start.data(), nullptr, threads);
-    std::vector<Sight> sights(sight.back() + 1);
-    look(&net, images.data(), count, sight.data(), start.data(), sights.data(), threads);
-    const Seen seen{count, sight.data(), start.data(), sights.data()};
+    build_index(&net, images.data(), count, first.data(), start.data(), nullptr, threads);
+    std::vector<ActiveInput> active(first.back() + 1);
+    build_index(&net, images.data(), count, first.data(), start.data(), active.data(), threads);
+    const Seen seen{count, first.data(), start.data(), active.data()};
 
     std::vector<float> logits(count * classes * individuals);
     evaluate(&net, x.data(), individuals, &seen, logits.data(), threads);
     std::vector<double> fitness(individuals), sums(genes);
     rewards(&net, x.data(), individuals, &seen, labels.data(), 0.7f, 3.8f, fitness.data(), threads);
-    carried(x.data(), individuals, genes, fitness.data(), 1, sums.data(), threads);
+    carrier_sums(x.data(), individuals, genes, fitness.data(), 1, sums.data(), threads);
 
     add(x), add(logits), add(fitness), add(sums);
     std::printf("%s, %016llx\n", instructions(), static_cast<unsigned long long>(fingerprint));

@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nne.fitness import AlleleMeans, allele_means, carried
+from nne.fitness import AlleleMeans, allele_means, carrier_sums
 from nne.genome import draw, initial_frequencies
 from nne.population.base import Networks
 from nne.population.weights import WeightMatrix, sparse_weight_matrix
@@ -71,7 +71,7 @@ def cases(
 
 def means_of(x: Tensor, fitness: Tensor, tile: int = 64) -> AlleleMeans:
     """``nne.fitness.allele_means`` of the population ``x: [N, n]``."""
-    return allele_means(fitness, lambda rows: carried(x.split(tile), rows))
+    return allele_means(fitness, lambda rows: carrier_sums(x.split(tile), rows))
 
 
 def random_images(count: int, inputs: int, seed: int) -> Tensor:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from nne.registry import CONFIGS, LEARNERS
-from nne.training.cli import check, known_keys, register, understood
+from nne.training.arguments import normalise_overrides
+from nne.training.cli import check, known_keys, register
 from nne.training.config import Config, FeaturesConfig, from_dict, to_dict
 from nne.training.errors import UserError
 from nne.training.manual import manual_page
@@ -68,7 +69,7 @@ MISTAKES = [
     ("learner.genes=abc", "learner.genes: Value 'abc' of type 'str' could not be converted to Integer"),
     ("learner.genes=1e3", "learner.genes: Value '1000.0' of type 'float' could not be converted to Integer"),
     ("learner.genes=null", "learner.genes: field 'learner.genes' is not Optional"),
-    ("learner.genes=[1", "no viable alternative at input"),
+    ("learner.genes=[1", "learner.genes=[1 cannot be read; write key=value"),
     ("learner.genes=0", "learner.genes must be at least 1, got 0"),
     ("learner.population=1", "learner.population must be at least 2, got 1"),
     ("learner.batch=0", "learner.batch must be at least 1, got 0"),
@@ -157,14 +158,16 @@ def test_a_record_from_before_there_were_features_is_read() -> None:
 
 def test_paths_of_a_sweeps_jobs_need_no_quotes() -> None:
     job = "outputs/multirun/nne_mnist10/2026/seed=0,learner.genes=5"
-    assert understood([f"resume={job}", "seed=1", f"learner.evolved='{job}'", "run_dir=mine"], CONFIGS) == [
+    assert normalise_overrides([f"resume={job}", "seed=1", f"learner.evolved='{job}'", "run_dir=mine"], CONFIGS) == [
         *(f"resume='{job}'", "seed=1", f"learner.evolved='{job}'", "run_dir=mine")
     ]
-    assert understood(["-m", "seed=0", "sweep.resume=True"], CONFIGS) == ["-m", "seed=0", "resume=auto"]
-    assert understood(["sweep.resume=false"], CONFIGS) == []
-    assert the_config("experiment=nne_mnist10", *understood([f"resume={job}"], CONFIGS)).resume == job
+    assert normalise_overrides(["-m", "seed=0", "sweep.resume=True"], CONFIGS) == ["-m", "seed=0", "resume=auto"]
+    assert normalise_overrides(["sweep.resume=false"], CONFIGS) == []
+    assert the_config("experiment=nne_mnist10", *normalise_overrides([f"resume={job}"], CONFIGS)).resume == job
     assert (
-        the_config("experiment=nne_mnist10", *understood(["seed=3", "run_dir=a/seed=${seed}"], CONFIGS)).run_dir
+        the_config(
+            "experiment=nne_mnist10", *normalise_overrides(["seed=3", "run_dir=a/seed=${seed}"], CONFIGS)
+        ).run_dir
         == "a/seed=3"
     )
 
@@ -230,3 +233,47 @@ def test_the_readme_names_every_experiment_and_no_other() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     assert all(f"`{name}`" in readme or f"| {name} |" in readme for name in EXPERIMENTS)
     assert set(re.findall(r"experiment=(\w+)", readme)) <= set(EXPERIMENTS)
+
+
+MISREAD = [
+    (["--experiment", "nne_mnist10"], "--experiment: keys have no dashes; write experiment=..."),
+    (["-seed=3"], "-seed=3: keys have no dashes; write seed=..."),
+    (["experiment", "=", "x"], "a key, = and its value are written without spaces: key=value"),
+    (["learner=genes=50"], "learner=genes=50 cannot be read; write key=value, values with spaces or = in quotes"),
+    (["seed=0,1"], "seed=0,1 gives several values; add -m to run a sweep over them"),
+    (["data=MNIST"], "there is no data=MNIST; did you mean mnist?"),
+    (["learner.name=foo"], "learner.name cannot be set; use learner=NAME"),
+    (["hydra.run.dir=foo"], "hydra.run.dir cannot be set; use run_dir=PATH"),
+    (["-m", "seed=0,1", "run_dir=mine"], "run_dir is of one run; a sweep's folder is hydra.sweep.dir=PATH"),
+    (["experiment=nne_mnist10", "data=embedded", f"run_dir={'x' * 300}"], "cannot be written to (File name too long)"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), MISREAD)
+def test_what_is_easily_mistyped_is_told_what_to_type(
+    arguments: list[str], said: str, train: Command, tmp_path: Path
+) -> None:
+    done = train(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["räum", "a b", "x=1,y=2", "it's", "実験"])
+def test_a_folder_may_have_any_name(name: str) -> None:
+    for key in ("run_dir", "resume"):
+        config = the_config("experiment=nne_mnist10", *normalise_overrides([f"{key}={name}"], CONFIGS))
+        assert getattr(config, key) == name
+
+
+def test_no_slurm_is_one_line(train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    done = train("-m", "experiment=nne_mnist10", "seed=0,1", "hydra/launcher=slurm")
+    assert done.stderr == "error: hydra/launcher=slurm: there is no Slurm here (no srun)\n"
+
+
+def test_a_linear_target_may_end_by_its_cosine() -> None:
+    config = the_config("experiment=nne_linear", "learner.stop_at_cosine=0.5", "trainer.max_steps=null")
+    assert config.trainer.max_steps is None

@@ -15,7 +15,7 @@ from dnn.gram import gram
 from nne.training.config import FeaturesConfig
 from nne.training.data.datasets import Dataset
 from nne.training.errors import UserError
-from nne.training.models.output_layer import Firing, dense, project, take
+from nne.training.models.output_layer import SparseFeatures, dense, project, take
 from tests.conftest import CPU
 
 
@@ -66,7 +66,7 @@ def test_standardised_pixels(digits: Dataset) -> None:
 def test_a_cap_lets_the_k_most_active_units_fire(digits: Dataset, cap: int) -> None:
     capped, free = features(digits, width=320, cap=cap), features(digits, width=320)
     seen, h = capped(digits.train_images), free(digits.train_images)
-    assert isinstance(seen, Firing) == (cap == 5)
+    assert isinstance(seen, SparseFeatures) == (cap == 5)
     assert isinstance(h, torch.Tensor)
     assert torch.equal(dense(seen, 320), h * k_cap(h, cap))
     w = torch.randn(320, 10, generator=torch.Generator().manual_seed(0))
@@ -108,9 +108,9 @@ def test_gram_matrix_equals_its_definition(digits: Dataset, presynaptic: str, ca
         (found.start, start.square().sum(dim=0)),
     ):
         torch.testing.assert_close(mine.double(), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
-    census = of_features(h, digits.train_labels)
-    torch.testing.assert_close(found.census.firing, census.firing)
-    torch.testing.assert_close(found.census.overlap, census.overlap, rtol=1e-4, atol=1e-4)
+    activity = of_features(h, digits.train_labels)
+    torch.testing.assert_close(found.activity.firing, activity.firing)
+    torch.testing.assert_close(found.activity.overlap, activity.overlap, rtol=1e-4, atol=1e-4)
 
 
 def test_the_overlap_of_classes_is_a_mean_over_pairs_of_images() -> None:
@@ -128,7 +128,7 @@ def test_the_infinite_layer_is_the_limit_of_wide_ones(digits: Dataset, presynapt
         finite = gram(FeaturesConfig(width=width), 0, own, digits)
         errors.append(float((finite.train / width - limit.train).norm() / limit.train.norm()))
     assert errors[1] < errors[0] / 4 < 0.02  # ~ 1 / sqrt(width)
-    torch.testing.assert_close(finite.census.overlap, limit.census.overlap, rtol=0, atol=0.02)
+    torch.testing.assert_close(finite.activity.overlap, limit.activity.overlap, rtol=0, atol=0.02)
     torch.testing.assert_close(finite.psi / width, limit.psi, rtol=0.1, atol=0.01)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nne.evolution import Evolution
-from nne.fitness import carried
+from nne.fitness import carrier_sums
 from nne.genome import draw, initial_frequencies
 from nne.learners.network import NetworkEvolution
 from nne.population.cpp import kernel
@@ -68,7 +68,7 @@ def test_logits_are_those_of_dense_float64_networks(case: Case, individuals: int
     found = logits_of(population, given_x, y)
     scale = max(float(expected.abs().max()), 1.0)
     assert float((found[some] - expected).abs().max()) <= 1e-5 * scale
-    torch.testing.assert_close(found, population.written_out(x.double())(y), atol=1e-5 * scale, rtol=1e-5)
+    torch.testing.assert_close(found, population.dense_forward(x.double())(y), atol=1e-5 * scale, rtol=1e-5)
 
 
 def test_the_paper_s_size_and_no_bit_depends_on_threads(digits: Dataset) -> None:
@@ -81,13 +81,13 @@ def test_the_paper_s_size_and_no_bit_depends_on_threads(digits: Dataset) -> None
     expected = dense_logits(topology, W, x[:20], images)
     assert float((found[:20] - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
     assert torch.equal(logits_of(population, x[:20], images), found[:20])
-    sums = carried([x], found[:, :2, 0].T, "cpp")
+    sums = carrier_sums([x], found[:, :2, 0].T, "cpp")
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(5)
         assert torch.equal(draw(initial_frequencies(2000, 0), 0, 0, range(200)), x)
         assert torch.equal(logits_of(population, x, images), found)
-        assert torch.equal(carried([x], found[:, :2, 0].T, "cpp"), sums)
+        assert torch.equal(carrier_sums([x], found[:, :2, 0].T, "cpp"), sums)
     finally:
         torch.set_num_threads(threads)
 
@@ -98,7 +98,7 @@ def test_sums_over_carriers(individuals: int, genes: int, rows: int, seed: int) 
     stream = torch.Generator().manual_seed(seed)
     x = torch.rand(individuals, genes, generator=stream) < 0.5
     values = torch.randn(rows, individuals, generator=stream, dtype=torch.float64)
-    torch.testing.assert_close(carried(x.split(7), values, "cpp"), values @ x.double())
+    torch.testing.assert_close(carrier_sums(x.split(7), values, "cpp"), values @ x.double())
 
 
 def test_evolution_goes_the_same_way(small: Config, digits: Dataset, fp32: Compute) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nne.fitness import TRANSFORMS, addable, carried, rank, reward, standardise
+from nne.fitness import TRANSFORMS, carrier_sums, rank, reward, round_for_exact_sum, standardise
 from nne.learners import config
 from nne.selection import weak_selection
 from tests.shapes import means_of
@@ -109,10 +109,10 @@ def test_sums_over_carriers_have_the_same_bits_in_any_order(
     stream = torch.Generator().manual_seed(seed)
     x = torch.rand(individuals, genes, generator=stream) < 0.5
     exact = torch.randn(1, individuals, generator=stream, dtype=torch.float64) * size
-    rows = addable(exact)
+    rows = round_for_exact_sum(exact)
     assert float((rows - exact).abs().max()) <= 2**-52 * individuals * float(exact.abs().max())
-    whole = carried(x.split(64), rows)
+    whole = carrier_sums(x.split(64), rows)
     cut = seed % individuals
-    assert torch.equal(carried([x[:cut]], rows[:, :cut]) + carried([x[cut:]], rows[:, cut:]), whole)
+    assert torch.equal(carrier_sums([x[:cut]], rows[:, :cut]) + carrier_sums([x[cut:]], rows[:, cut:]), whole)
     order = torch.randperm(individuals, generator=stream)
-    assert torch.equal(carried(x[order].split(7), rows[:, order]), whole)
+    assert torch.equal(carrier_sums(x[order].split(7), rows[:, order]), whole)

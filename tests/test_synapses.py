@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dnn.activity import Census
+from dnn.activity import ActivityStats
 from dnn.config import RULES as NAMES
 from dnn.config import DopamineConfig
 from dnn.gram import Across, Cross, Gram
@@ -24,9 +24,9 @@ from tests.conftest import CPU
 
 def gram_of(h: Tensor, w: Tensor, binary: bool) -> Gram:
     psi = (h > 0).to(h.dtype) if binary else h
-    census = Census(h[:, 0], h[0], h[:1, :1])
+    activity = ActivityStats(h[:, 0], h[0], h[:1, :1])
     across = Across(lambda images: Cross(images @ psi.T, images @ w))  # given as h, not as pixels
-    return Gram(h @ psi.T, h @ w, psi @ psi.T, psi @ w, w.square().sum(dim=0), census, across)
+    return Gram(h @ psi.T, h @ w, psi @ psi.T, psi @ w, w.square().sum(dim=0), activity, across)
 
 
 def loop(h: Tensor, w: Tensor, order: Tensor, batch: int, binary: bool, respond: Respond) -> Tensor:

@@ -29,7 +29,7 @@ def together(workers: int, *arguments: str, cwd: Path) -> subprocess.CompletedPr
 
 @given(st.integers(1, 5000), st.integers(1, 200), st.integers(1, 9))
 def test_every_item_is_one_worker_s_and_blocks_stay_whole(items: int, block: int, count: int) -> None:
-    shares = [Workers(rank, count).share(items, block) for rank in range(count)]
+    shares = [Workers(rank, count).shard(items, block) for rank in range(count)]
     assert [i for share in shares for i in share] == list(range(items))
     assert all(share.start % block == 0 for share in shares if share)
     blocks = [-(-len(share) // block) for share in shares]

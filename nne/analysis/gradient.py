@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nne.fitness import allele_means, carried
+from nne.fitness import allele_means, carrier_sums
 from nne.genome import draw
 from nne.learners.network import NetworkEvolution
 
@@ -53,7 +53,9 @@ def gradient(learner: NetworkEvolution, p: Tensor, generation: int, individuals:
     delta = learner.rewards_of(genotypes, len(individuals), learner.images, learner.labels)
     tiles = learner.population.tiles(range(len(individuals)))
     backend = learner.evolution.backend
-    means = allele_means(learner.evolution.transform(delta), lambda rows: carried(map(genotypes, tiles), rows, backend))
+    means = allele_means(
+        learner.evolution.transform(delta), lambda rows: carrier_sums(map(genotypes, tiles), rows, backend)
+    )
     return torch.where(means.polymorphic, means.f - means.f_bar, 0.0)
 
 

@@ -9,12 +9,12 @@ from rich.table import Table
 from torch import Tensor
 
 from nne.registry import LEARNERS, build
-from nne.training.cli import options, script
+from nne.training.arguments import options, script
 from nne.training.data.datasets import Dataset
 from nne.training.errors import one_of, require
 from nne.training.logging import figures
 from nne.training.logging.progress import console
-from nne.training.run import restored
+from nne.training.run import load_run
 
 KEYS = {"run": None, "split": "test"}
 
@@ -26,7 +26,7 @@ def evaluate(folder: Path, split: str) -> None:
         UserError: there is no such run or split, or it has no classes.
     """
     one_of("split", split, ["test", "train"])
-    learner, data, facts = restored(folder, LEARNERS, build)
+    learner, data, facts = load_run(folder, LEARNERS, build)
     require(bool(data.classes), f"run={folder}: {facts.experiment} has no classes to tell apart")
     images, labels = images_of(data, split)
     done = f"{learner.step_name} {facts.step}"
@@ -48,8 +48,8 @@ def images_of(data: Dataset, split: str) -> tuple[Tensor, Tensor]:
 
 
 def table(counts: Tensor, classes: tuple[int, ...]) -> Table:
-    """How well each class is told: ``counts: [C, C]``, rows what it is."""
-    found = Table("class", "images", "called so, %", "of those called so, %", "taken most often for")
+    """Recall and precision of each class, from ``counts: [C, C]``, a row a true class."""
+    found = Table("class", "images", "recall, %", "precision, %", "most confused with")
     wrong = counts - counts.diag().diag()
     for i, name in enumerate(classes):
         right, most = float(counts[i, i]), int(wrong[i].argmax())

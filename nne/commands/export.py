@@ -8,10 +8,10 @@ as in MNIST, and give logits [B, classes].
 from pathlib import Path
 
 from nne.registry import LEARNERS, build
-from nne.training.cli import options, script
+from nne.training.arguments import options, script
 from nne.training.io.export import save
 from nne.training.logging.progress import console
-from nne.training.run import restored
+from nne.training.run import load_run
 
 KEYS = {"run": None, "out": ""}
 
@@ -22,7 +22,7 @@ def export(folder: Path, out: Path) -> None:
     Raises:
         UserError: there is no such run, or it has no network that could be written out.
     """
-    learner, data, facts = restored(folder, LEARNERS, build)
+    learner, data, facts = load_run(folder, LEARNERS, build)
     network = learner.as_module()
     about = {
         "experiment": facts.experiment,

@@ -1,8 +1,8 @@
-"""What a run takes your own digits for: `python scripts/predict.py run=PATH digit.png ...`.
+"""Predictions for your own digits: `python scripts/predict.py run=PATH digit.png ...`.
 
 Pictures may be of any size, dark on light or light on dark; each is centred and scaled as MNIST's are. Prints for each
-what it is taken for and how sure that is, and draws what the network saw. Sureness is calibrated on the test images: of
-all answers given at 80 %, about 80 % are right (for pictures that are like MNIST's).
+the prediction and its confidence, and draws what the network saw. Confidence is calibrated on the test images: of all
+predictions made at 80 %, about 80 % are right (for pictures that are like MNIST's).
 """
 
 from pathlib import Path
@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from nne.registry import LEARNERS, build
-from nne.training.cli import options, script
+from nne.training.arguments import options, script
 from nne.training.data.handwriting import read_digit
 from nne.training.errors import require
 from nne.training.logging import figures
 from nne.training.logging.progress import console
-from nne.training.run import restored
+from nne.training.run import load_run
 
 KEYS: dict[str, str | None] = {"run": None}
 MOST_DRAWN = 30
@@ -34,24 +34,24 @@ def predict(folder: Path, files: list[Path]) -> None:
     """
     require(bool(files), "give the pictures too, as in predict.py run=PATH digit.png other.jpg")
     digits = torch.stack([read_digit(file) for file in files])
-    learner, data, facts = restored(folder, LEARNERS, build)
+    learner, data, facts = load_run(folder, LEARNERS, build)
     network = learner.as_module()
     tested = network(data.test_images.cpu())
     labels = data.test_labels.cpu()
     right = float((tested.argmax(dim=1) == labels).double().mean())
     scale = temperature(tested, labels)
-    sure = torch.softmax(network(digits) / scale, dim=1)
+    confidence = torch.softmax(network(digits) / scale, dim=1)
     console.print(f"{facts.experiment}, {learner.step_name} {facts.step}, right on {right:.1%} of the test images")
-    console.print(table(files, sure, data.classes))
+    console.print(table(files, confidence, data.classes))
     path = folder / "figures" / "predictions.png"
     path.parent.mkdir(exist_ok=True)
-    answers = [f"{data.classes[int(row.argmax())]} ({float(row.max()):.0%})" for row in sure]
+    answers = [f"{data.classes[int(row.argmax())]} ({float(row.max()):.0%})" for row in confidence]
     figures.sheet(digits[:MOST_DRAWN].view(-1, 28, 28), answers[:MOST_DRAWN]).savefig(path)
     console.print(f"what the network saw is in {path}", soft_wrap=True)
 
 
 def temperature(logits: Tensor, labels: Tensor) -> float:
-    """What to divide logits by so that they are as sure as they are right (Guo et al. 2017)."""
+    """What to divide logits by so that confidence is as high as accuracy (Guo et al. 2017)."""
     unit = float(logits.std(dim=1).mean()) or 1.0
 
     def surprise(log_scale: float) -> float:
@@ -60,10 +60,10 @@ def temperature(logits: Tensor, labels: Tensor) -> float:
     return unit * float(2.0 ** minimize_scalar(surprise, bounds=(-12, 12), method="bounded").x)
 
 
-def table(files: list[Path], sure: Tensor, classes: tuple[int, ...]) -> Table:
-    """The two likeliest answers for each picture, ``sure: [files, C]``."""
-    found = Table("picture", "is taken for", "sure", "or else")
-    for file, shares in zip(files, sure, strict=True):
+def table(files: list[Path], confidence: Tensor, classes: tuple[int, ...]) -> Table:
+    """The two likeliest answers for each picture, ``confidence: [files, C]``."""
+    found = Table("picture", "prediction", "confidence", "runner-up")
+    for file, shares in zip(files, confidence, strict=True):
         first, second = shares.topk(2).indices.tolist()
         other = f"{classes[second]} ({shares[second]:.1%})"
         found.add_row(str(file), str(classes[first]), f"{shares[first]:.1%}", other)

@@ -15,7 +15,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from nne.registry import CONFIGS, LEARNERS, build
-from nne.training.cli import Job, check, register, started, understood
+from nne.training.arguments import normalise_overrides
+from nne.training.cli import Job, check, register, started
 from nne.training.config import typed
 from nne.training.cores import be_considerate, share
 from nne.training.errors import UserError, require
@@ -136,18 +137,18 @@ def main() -> int:
     """Check the command line, then run it; the exit code is 2 for a user's error."""
     be_considerate()
     os.environ["NNE_COMMAND"] = command()  # as it was typed; a sweep's processes have it from here
-    sys.argv[1:] = understood(sys.argv[1:], CONFIGS)
-    arguments = get_args_parser().parse_args()
-    if arguments.help:
-        print(manual_page(CONFIGS, LEARNERS))
-        return 0
-    register(LEARNERS)
-    asks_hydra = arguments.cfg or arguments.info or arguments.hydra_help or arguments.shell_completion
+    jobs: list[Job] = []
     try:
-        sweep = arguments.multirun and not asks_hydra
-        jobs = [] if asks_hydra else own_folder(arguments) if sweep else check_all(arguments)
-        if sweep:
-            tell_processes(jobs)
+        sys.argv[1:] = normalise_overrides(sys.argv[1:], CONFIGS)
+        arguments = get_args_parser().parse_args()
+        if arguments.help:
+            print(manual_page(CONFIGS, LEARNERS))
+            return 0
+        register(LEARNERS)
+        if not (arguments.cfg or arguments.info or arguments.hydra_help or arguments.shell_completion):
+            jobs = own_folder(arguments) if arguments.multirun else check_all(arguments)
+            if arguments.multirun:
+                tell_processes(jobs)
         train()
     except UserError as error:
         return report(error)

@@ -17,7 +17,7 @@ class EvolutionConfig(LearnerConfig):
     """Neural net evolution (Sec. 2 and 3.1)."""
 
     precision: ClassVar[str] = "auto"
-    in_company: ClassVar[bool] = True
+    supports_distributed: ClassVar[bool] = True
 
     name: str = key("evolution", "which learner this is")
     genes: int = key(5000, "n, the number of genes")

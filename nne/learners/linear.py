@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from nne.fitness import AlleleMeans, allele_means, carried
+from nne.fitness import AlleleMeans, allele_means, carrier_sums
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.learners.config import LinearConfig
 from nne.selection import weak_selection
@@ -86,7 +86,7 @@ class LinearEvolution(Learner):
             return (draw(self.p, self.seed, self.generation, tile) for tile in tiles)
 
         fitness = torch.cat([-self.target.losses(x) for x in genotypes()])
-        return allele_means(fitness, lambda rows: carried(genotypes(), rows))
+        return allele_means(fitness, lambda rows: carrier_sums(genotypes(), rows))
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """The cosine of the angle between ``W p`` and ``a``."""

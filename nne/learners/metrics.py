@@ -55,7 +55,7 @@ def measure(
         images, labels: ``[B, inputs]`` and ``[B]``.
         temperature: of the softmax that votes.
     """
-    stand_for_all = population.written_out(torch.stack([(p > 0.5).to(p.dtype), p]))
+    stand_for_all = population.dense_forward(torch.stack([(p > 0.5).to(p.dtype), p]))
     answers = torch.cat([stand_for_all(some).argmax(dim=1) for some in torch.split(images, CHUNK)], dim=1)
     modal, mean_weights = (answers == labels).double().mean(dim=1).tolist()
 

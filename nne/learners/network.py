@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nne.evolution import Evolution
-from nne.fitness import addable, exact_sum, root
+from nne.fitness import exact_sum, root, round_for_exact_sum
 from nne.genome import draw, fixed_fraction, heterozygosity
 from nne.learners.config import EvolutionConfig
 from nne.learners.metrics import Performance, measure
@@ -112,14 +112,14 @@ class NetworkEvolution(Learner):
     ) -> Tensor:
         """The same of any individuals."""
         total = torch.zeros(individuals, dtype=torch.float64, device=self.device)
-        mine = self.compute.workers.share(individuals, self.population.block)
+        mine = self.compute.workers.shard(individuals, self.population.block)
 
         def rewards(x: Tensor, seen: Any, which: slice) -> Tensor:
             return self.population.rewards(x, seen, labels[which], self.temperature)
 
         for who, _, part in self.population.evaluate(genotypes, mine, images, rewards):
             total[who.start : who.stop] += part
-        return self.compute.workers.together(total) / len(labels)
+        return self.compute.workers.all_reduce(total) / len(labels)
 
     def spread_of_logits(self) -> float:
         """Standard deviation over classes, for some individuals on a sample of the training images.
@@ -130,8 +130,8 @@ class NetworkEvolution(Learner):
         some = self.images[:: max(len(self.images) // 128, 1)]
         _, _, logits = next(self.population.evaluate(self.genotypes, range(64), some))
         classes = logits.movedim(1, -1).reshape(-1, self.population.classes).double()
-        centred = classes - addable(classes).mean(dim=1, keepdim=True)
-        variance = addable(centred.square()).sum(dim=1) / (self.population.classes - 1)
+        centred = classes - round_for_exact_sum(classes).mean(dim=1, keepdim=True)
+        variance = round_for_exact_sum(centred.square()).sum(dim=1) / (self.population.classes - 1)
         return float(exact_sum(root(variance))) / len(classes) or 1.0
 
     @property

@@ -71,7 +71,7 @@ class Networks(ABC):
         """Express genotypes by this matrix from now on: ``rows``, or ``rows`` for fewer genes."""
 
     @abstractmethod
-    def written_out(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+    def dense_forward(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """The networks of a few rows ``x: [k, n]``, which may be allele frequencies too, in full.
 
         They take images ``[B, inputs]`` to logits ``[k, C, B]`` float32.
@@ -135,7 +135,7 @@ class SparseNetworks(Networks):
     whole: WeightMatrix
     cap: int | None
 
-    def written_out(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+    def dense_forward(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """As full matrices, with zeros for absent links."""
         weights = self.whole.weights(x.cpu()).T.float()
         *hidden, outputs = (matrix.to(self.device) for matrix in self.topology.matrices(weights))

@@ -82,7 +82,7 @@ class ModulePopulation(Networks):
         answers: Tensor = vmap(one, in_dims=(0, None if shared else 0))(parameters, inputs.to(self.dtype))
         return answers
 
-    def written_out(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+    def dense_forward(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """By the same ``torch.func``."""
         parameters = self.parameters(x)
         return lambda images: self.apply(parameters, images).float().transpose(1, 2)

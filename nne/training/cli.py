@@ -7,12 +7,9 @@ under ``configs/`` is checked as it is read. Imports nothing heavy.
 
 import hashlib
 import os
-import re
-import sys
+import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +25,13 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nne.training.arguments import nearest
 from nne.training.config import CHOICE, GROUPS, Config, documented_keys, typed
 from nne.training.cores import cores
-from nne.training.errors import UserError, exit_code, require
+from nne.training.errors import UserError, require
 from nne.training.plugin import is_path
 
 LONGEST_NAME = 120  # of a folder; file systems allow twice as much
-PATHS = ("resume", "run_dir", "data.root", "learner.evolved")
 
 
 @dataclass(frozen=True)
@@ -60,57 +57,6 @@ def register(learners: dict[str, Any]) -> None:
         store.store(group=group, name=f"schema_{group}", node=schema)
     for name, schema in learners.items():
         store.store(group="learner", name=f"schema_{name}", node=schema)
-
-
-def understood(arguments: list[str], configs: Path) -> list[str]:
-    """The same command line as Hydra takes it.
-
-    Paths that hold ``=``, as the folders of a sweep's jobs do, stand in quotes; ``sweep.resume=true`` is
-    ``resume=auto`` for every job; ``--config-dir`` and ``local`` below ``configs`` are on Hydra's search path.
-    """
-    arguments = _with_own_configs(arguments, configs / "local")
-    meaning = {"sweep.resume=true": ["resume=auto"], "sweep.resume=false": []}
-    arguments = [word for argument in arguments for word in meaning.get(argument.lower(), [argument])]
-    bare = re.compile(rf"({'|'.join(map(re.escape, PATHS))})=([^'\"]*=[^'\"]*)")
-    return [bare.sub(r"\1='\2'", argument) if bare.fullmatch(argument) else argument for argument in arguments]
-
-
-def _with_own_configs(arguments: list[str], local: Path) -> list[str]:
-    kept, places = list[str](), [local] if local.is_dir() else list[Path]()
-    given = iter(arguments)
-    for argument in given:
-        name, _, value = argument.partition("=")
-        if name in ("--config-dir", "-cd"):
-            places.append(Path(value or next(given, "")).expanduser().absolute())
-        else:
-            kept.append(argument)
-    found = ",".join(f"'file://{place}'" for place in places)
-    return [*kept, f"hydra.searchpath=[{found}]"] if places else kept
-
-
-def options(arguments: list[str], known: dict[str, str | None]) -> dict[str, str]:
-    """The ``key=value`` arguments of a script, over its defaults; a key whose default is None must be given.
-
-    Raises:
-        UserError: with one line that names the culprit.
-    """
-    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-    for argument in arguments:
-        require("=" in argument, f"{argument}: give key=value; the keys are {', '.join(known)}")
-    for name in given:
-        require(name in known, f"there is no key {name}{_nearest(name, list(known))}")
-    found = {**known, **given}
-    missing = [name for name, value in found.items() if value is None]
-    require(not missing, f"{' and '.join(missing)} must be given, as in {' '.join(f'{name}=...' for name in missing)}")
-    return {name: str(value) for name, value in found.items()}
-
-
-def script(page: str, work: Callable[[list[str]], object]) -> int:
-    """Do a script's work with its arguments, or print its page of help; the exit code is 2 for a user's error."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(page)
-        return 0
-    return exit_code(lambda: work(sys.argv[1:]))
 
 
 def sweep_folder(overrides: list[str], sweep: str = "") -> str:
@@ -153,10 +99,7 @@ def check(overrides: list[str], multirun: bool, configs: Path, learners: dict[st
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configs.resolve()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        try:
-            parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
-        except HydraException as error:
-            raise UserError(str(error).splitlines()[0]) from error
+        parsed = [_parsed(override, multirun, OverridesParser.create(config_loader=loader)) for override in overrides]
         _register_own(parsed, learners)
         known = known_keys(learners)
         places = _own_configs(parsed)
@@ -164,6 +107,16 @@ def check(overrides: list[str], multirun: bool, configs: Path, learners: dict[st
             _check_name(override, loader, known, places)
         batches = BasicSweeper.split_arguments(parsed, None) if multirun else [[overrides]]
         return [_job(job, multirun) for batch in batches for job in batch]
+
+
+def _parsed(override: str, multirun: bool, parser: OverridesParser) -> Override:
+    try:
+        (parsed,) = parser.parse_overrides([override])
+    except HydraException as error:
+        raise UserError(f"{override} cannot be read; write key=value, values with spaces or = in quotes") from error
+    several = parsed.is_sweep_override() and not multirun
+    require(not several, f"{override} gives several values; add -m to run a sweep over them")
+    return parsed
 
 
 def _own_configs(overrides: list[Override]) -> list[Path]:
@@ -202,22 +155,13 @@ def _check_name(override: Override, loader: ConfigLoader, known: dict[str, Any],
         options += [file.stem for place in places for file in (place / name).glob("*.yaml")]
         asked = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
         for option in asked:
-            require(option in options, f"there is no {name}={option}{_nearest(str(option), options)}")
+            require(option in options, f"there is no {name}={option}{nearest(str(option), options)}")
         return
+    instead = {"hydra.run.dir": "run_dir=PATH", "learner.name": "learner=NAME"}.get(name)
+    require(instead is None, f"{name} cannot be set; use {instead}")
     if name.startswith("hydra."):
         return
-    require(name in known, f"there is no key {name}{_nearest(name, list(known))}")
-
-
-def _nearest(name: str, choices: list[str]) -> str:
-    """The likeliest right name; the last part of a dotted one counts by itself too."""
-
-    def likeness(choice: str) -> float:
-        pairs = (name, choice), (name.rsplit(".", 1)[-1], choice.rsplit(".", 1)[-1])
-        return max(SequenceMatcher(None, *pair).ratio() for pair in pairs)
-
-    best = max(choices, key=likeness)
-    return f"; did you mean {best}?" if likeness(best) >= 0.6 else f"; there are: {', '.join(sorted(choices))}"
+    require(name in known, f"there is no key {name}{nearest(name, list(known))}")
 
 
 def _job(overrides: list[str], in_sweep: bool) -> Job:
@@ -229,6 +173,9 @@ def _job(overrides: list[str], in_sweep: bool) -> Job:
         composed["own"] = own
         own = list(composed.own)  # with what ${seed} stands for, as Hydra names a job's folder
         folder = Path(composed.hydra.sweep.dir, sweep_folder(own, composed.hydra.sweep.dir)) if in_sweep else None
+        require(not (in_sweep and composed.run_dir), "run_dir is of one run; a sweep's folder is hydra.sweep.dir=PATH")
+        slurm = "SlurmLauncher" in composed.hydra.launcher.get("_target_", "")
+        require(not slurm or shutil.which("srun") is not None, "hydra/launcher=slurm: there is no Slurm here (no srun)")
         asked = composed.hydra.launcher.get("n_jobs", 1)
         side_by_side = asked if asked > 0 else max(cores() + 1 + asked, 1)  # joblib's -1: all cores
         del composed["hydra"], composed["own"]

@@ -125,7 +125,7 @@ class LearnerConfig:
     """What every learner's configuration has; a learner of one's own adds its keys."""
 
     precision: ClassVar[str] = "float32"
-    in_company: ClassVar[bool] = False
+    supports_distributed: ClassVar[bool] = False
     """Whether several workers can share the work."""
 
     name: str = key("", "which learner this is")
@@ -205,7 +205,8 @@ class Config:
         check = getattr(self.learner, "check", None)
         if check:
             check(self)
-        stops = self.trainer.max_steps, self.trainer.max_seconds, getattr(self.learner, "stop_at_fixed", None)
+        own = (getattr(self.learner, name, None) for name in ("stop_at_fixed", "stop_at_cosine"))
+        stops = self.trainer.max_steps, self.trainer.max_seconds, *own
         require(any(s is not None for s in stops), "the run would never end: set trainer.max_steps=N")
 
     @property

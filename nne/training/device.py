@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from nne.training.distributed import Workers, join
+from nne.training.distributed import Workers, init_distributed
 from nne.training.errors import require
 
 
@@ -66,7 +66,7 @@ def choose(device: str, dtype: str, job: int = 0) -> Compute:
         torch.use_deterministic_algorithms(True, warn_only=True)
     if dtype == "auto":
         dtype = "bfloat16" if _multiplies_bfloat16(chosen) else "float32"
-    return Compute(chosen, getattr(torch, dtype), workers=join())
+    return Compute(chosen, getattr(torch, dtype), workers=init_distributed())
 
 
 def peak_memory(device: torch.device) -> float:

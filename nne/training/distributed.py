@@ -29,17 +29,17 @@ class Workers:
     rank: int = 0
     count: int = 1
 
-    def share(self, items: int, block: int) -> range:
+    def shard(self, items: int, block: int) -> range:
         """The items of this worker: whole blocks, shared out as evenly as they can be."""
         blocks = -(-items // block)
         first, last = (min(blocks * r // self.count * block, items) for r in (self.rank, self.rank + 1))
         return range(first, last)
 
-    def together(self, found: Tensor) -> Tensor:
+    def all_reduce(self, found: Tensor) -> Tensor:
         """What all have found, given zeros wherever a worker did not look: no sum ever rounds."""
         return found if self.count == 1 else self._call(dist.all_reduce, found)
 
-    def agree(self, value: int = 0) -> int:
+    def broadcast(self, value: int = 0) -> int:
         """The first worker's value, once everybody is here."""
         return value if self.count == 1 else int(self._call(dist.broadcast, torch.tensor(value), 0))
 
@@ -51,14 +51,14 @@ class Workers:
         return found
 
 
-ALONE = Workers()
+SINGLE_PROCESS = Workers()
 
 
-def join() -> Workers:
+def init_distributed() -> Workers:
     """This process among those that torchrun started, or alone."""
     count = int(os.environ.get("WORLD_SIZE", 1))
     if count == 1:
-        return ALONE
+        return SINGLE_PROCESS
     rank = int(os.environ["RANK"])
     if not dist.is_initialized():
         # torchrun keeps its store over a restart, and in it the addresses of workers that are no more.

@@ -16,7 +16,7 @@ from nne.training.io import checkpoint
 from nne.training.io.run_folder import SUMMARY, RunFolder, latest_unfinished, new_folder
 from nne.training.learner import Learner, State, shown
 from nne.training.logging.progress import spent
-from nne.training.trainer import Interrupted, Trainer, follow
+from nne.training.trainer import Interrupted, Trainer, worker_loop
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def run(
 
     began_with = saved.facts.backend if saved else None
     compute = replace(device.choose(config.device, config.precision, job.number), began_with=began_with)
-    alone = compute.workers.count == 1 or config.learner.in_company
+    alone = compute.workers.count == 1 or config.learner.supports_distributed
     require(alone, f"learner={config.learner.name} runs in one process; start it without torchrun")
     dataset = data.load(config.data, config.seed).to(compute.device)
     learner = build(config, dataset, compute)
@@ -64,9 +64,9 @@ def run(
         learner.load_state_dict(saved.state)
 
     team = learner.compute.workers
-    team.agree()  # before anything is written, everybody has read what there was
+    team.broadcast()  # before anything is written, everybody has read what there was
     if team.rank:
-        follow(learner)
+        worker_loop(learner)
         return {}
     folder = saved.folder if saved else chosen or new_folder(experiment)
     records = RunFolder(folder, resuming=saved is not None)
@@ -74,7 +74,7 @@ def run(
         finished = records.summary()
         if saved and finished and finished["steps"] == saved.facts.step and _nothing_left(config, saved.facts, learner):
             log.info("%s is finished already (%s)", folder, finished["stopped_because"])
-            team.agree(1)
+            team.broadcast(1)
             return finished
         _introduce(experiment, config.seed, folder, dataset, learner.compute, saved)
         facts = saved.facts if saved else None
@@ -88,7 +88,7 @@ def run(
         records.close()
 
 
-def restored(
+def load_run(
     folder: Path, learners: Mapping[str, Any], build: Callable[[Config, Dataset, Compute], Learner]
 ) -> tuple[Learner, Dataset, checkpoint.Facts]:
     """The learner of a run, as its newest checkpoint left it, its data, and the facts of the checkpoint.

@@ -95,7 +95,7 @@ class Trainer:
                 self.save()
             looked_at = profiled(self.config.trainer.profile, self.run.path / PROFILE, self.dashboard.tell_profile)
             with self.bar, looked_at as profile:
-                while not self.compute.workers.agree(bool(reason := self.reason_to_stop())):
+                while not self.compute.workers.broadcast(bool(reason := self.reason_to_stop())):
                     metrics = self.train_step()
                     self.bar.update(self.step, metrics)
                     self.record(metrics)
@@ -104,11 +104,11 @@ class Trainer:
                 assert reason
                 if self._signal is not None:
                     self.save()
-                    raise Interrupted(self._signal, f"{reason}; {self._way_on()}")
+                    raise Interrupted(self._signal, f"{reason}; {self._resume_hint()}")
                 return self.finish(reason)
         except OSError as error:
             why = error.strerror or error
-            raise UserError(f"{self.run.path} cannot be written to ({why}); {self._way_on()}") from error
+            raise UserError(f"{self.run.path} cannot be written to ({why}); {self._resume_hint()}") from error
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -141,7 +141,9 @@ class Trainer:
         """Log a step, and save when it is time. Numbers that are no longer finite stop the run."""
         wrong = [name for name, value in metrics.items() if not abs(value) < float("inf")]
         if wrong:
-            raise UserError(f"{wrong[0]} is no longer finite at {self.learner.step_name} {self.step}; {self._way_on()}")
+            raise UserError(
+                f"{wrong[0]} is no longer finite at {self.learner.step_name} {self.step}; {self._resume_hint()}"
+            )
         self.run.log(self.step, metrics)
         self.dashboard.log(self.step, metrics)
         if self.learner.headline in metrics and self.pictures_are_due():
@@ -224,17 +226,17 @@ class Trainer:
         self._signal = number
         log.info("%s: finishing this %s, then saving", signal.Signals(number).name, self.learner.step_name)
 
-    def _way_on(self) -> str:
+    def _resume_hint(self) -> str:
         last = f"the last checkpoint is of {self.learner.step_name} {self._saved_step}"
         return f"{last}; go on with: {provenance.program('train')} resume={self.run.path}"
 
 
-def follow(learner: Learner) -> None:
+def worker_loop(learner: Learner) -> None:
     """Take every step that the first worker takes, keep no records, and end when it does."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the first worker decides
     try:
-        while not learner.compute.workers.agree():
+        while not learner.compute.workers.broadcast():
             learner.step()
     except WorkerGoneError as error:
         raise SystemExit(2) from error

@@ -84,7 +84,7 @@ static int most_edges(const Network* net) {
 }
 
 // An edge of a hidden unit that sees a pixel which is not zero: its place among the unit's, and what it sees.
-struct Sight {
+struct ActiveInput {
     int32_t place;
     float light;
 };
@@ -98,7 +98,7 @@ void draw(const int32_t* gene, const int32_t* threshold, const uint8_t* always, 
 }
 
 // sums: [rows, n] += over the carriers of each gene, those of rows: [rows, individuals]; x: [individuals, n] bool.
-void carried(const uint8_t* x, int64_t individuals, int64_t n, const double* rows, int64_t count, double* sums,
+void carrier_sums(const uint8_t* x, int64_t individuals, int64_t n, const double* rows, int64_t count, double* sums,
              int threads) {
     in_parallel(rounded_up(n, GENES) / GENES, threads, [=](int64_t block) {
         const int64_t from = block * GENES, here = std::min(GENES, n - from);
@@ -108,10 +108,10 @@ void carried(const uint8_t* x, int64_t individuals, int64_t n, const double* row
     });
 }
 
-// Who sees what, in blocks of AT_ONCE images. The sights of block b and unit j begin at entry b * units + j of
-// first_sight: [blocks * units + 1], and those of its images from there on at start: [blocks * units][AT_ONCE + 1].
-// Without room for them, first_sight is filled, and its last entry says how many there are.
-void look(const Network* net, const float* images, int64_t count, int64_t* first_sight, int32_t* start, Sight* sights,
+// Who sees what, in blocks of AT_ONCE images. The active of block b and unit j begin at entry b * units + j of
+// first_active: [blocks * units + 1], and those of its images from there on at start: [blocks * units][AT_ONCE + 1].
+// Without room for them, first_active is filled, and its last entry says how many there are.
+void build_index(const Network* net, const float* images, int64_t count, int64_t* first_active, int32_t* start, ActiveInput* active,
           int threads) {
     const int64_t blocks = rounded_up(count, AT_ONCE) / AT_ONCE;
     in_parallel(blocks, threads, [=](int64_t block) {
@@ -120,11 +120,11 @@ void look(const Network* net, const float* images, int64_t count, int64_t* first
             for (int p = 0; p < net->pixels; p++)
                 lit[p] |= uint64_t(images[(block * AT_ONCE + i) * net->pixels + p] != 0) << i;
         const int widest = most_edges(net);
-        std::vector<Sight> found(AT_ONCE * widest);
+        std::vector<ActiveInput> found(AT_ONCE * widest);
         for (int64_t j = block * net->units, unit = 0; unit < net->units; j++, unit++) {
             const int from = net->first[unit], to = net->first[unit + 1];
-            if (!sights) {
-                int64_t& total = first_sight[j + 1] = 0;
+            if (!active) {
+                int64_t& total = first_active[j + 1] = 0;
                 for (int e = from; e < to; e++) total += std::popcount(lit[net->source[e]]);
                 continue;
             }
@@ -138,12 +138,12 @@ void look(const Network* net, const float* images, int64_t count, int64_t* first
             int32_t* begin = start + j * (AT_ONCE + 1);
             begin[0] = 0;
             for (int i = 0; i < AT_ONCE; i++) {
-                std::copy_n(&found[i * widest], n[i], sights + first_sight[j] + begin[i]);
+                std::copy_n(&found[i * widest], n[i], active + first_active[j] + begin[i]);
                 begin[i + 1] = begin[i] + n[i];
             }
         }
     });
-    if (!sights) std::partial_sum(first_sight, first_sight + blocks * net->units + 1, first_sight);
+    if (!active) std::partial_sum(first_active, first_active + blocks * net->units + 1, first_active);
 }
 
 }  // extern "C"
@@ -164,12 +164,12 @@ void express(const Network& net, int64_t from, int64_t to, const uint32_t* carri
 
 // What one unit does: h: [count][V].
 template <int V>
-void fire(const Sight* sights, const int32_t* start, int64_t count, const Vec* weights, Vec* h) {
+void fire(const ActiveInput* active, const int32_t* start, int64_t count, const Vec* weights, Vec* h) {
     for (int64_t s = 0; s < count; s++, h += V) {
         Vec sum[V] = {};
         for (int32_t q = start[s]; q < start[s + 1]; q++) {
-            const Vec* w = weights + int64_t(sights[q].place) * V;
-            for (int v = 0; v < V; v++) sum[v] += w[v] * sights[q].light;
+            const Vec* w = weights + int64_t(active[q].place) * V;
+            for (int v = 0; v < V; v++) sum[v] += w[v] * active[q].light;
         }
         for (int v = 0; v < V; v++) h[v] = relu(sum[v]);
     }
@@ -217,12 +217,12 @@ void reward(const Vec* logits, const int64_t* labels, int64_t count, int stride,
     }
 }
 
-// What all genotypes are evaluated on: so many images, as look found them.
+// What all genotypes are evaluated on: so many images, as build_index found them.
 struct Seen {
     int64_t count;
-    const int64_t* first_sight;
+    const int64_t* first_active;
     const int32_t* start;
-    const Sight* sights;
+    const ActiveInput* active;
 };
 
 // logits: [to - from][classes][V] of V vectors of genotypes, who and those after, on images [from, to).
@@ -249,7 +249,7 @@ void evaluate_block(const Network& net, const uint8_t* x, int64_t who, int64_t h
             const int64_t now = std::min<int64_t>(AT_ONCE, to - s);
             for (int j = 0; j < units; j++) {
                 const int64_t which = s / AT_ONCE * net.units + unit + j;
-                fire<V>(seen.sights + seen.first_sight[which], seen.start + which * (AT_ONCE + 1), now,
+                fire<V>(seen.active + seen.first_active[which], seen.start + which * (AT_ONCE + 1), now,
                         &w[j * widest * V], &h[j * AT_ONCE * V]);
             }
             answer<V>(h.data(), above.data(), units, now, classes, &logits[(s - from) * classes * V]);

@@ -60,12 +60,12 @@ def draw(genes: Tensor, threshold: Tensor, always: Tensor, keys: Tensor) -> Tens
 
 
 @record_function("kernel: sums over carriers")
-def carried(x: Tensor, rows: Tensor) -> Tensor:
+def carrier_sums(x: Tensor, rows: Tensor) -> Tensor:
     """Sums over the carriers of each allele, ``[k, n]``, of ``rows: [k, N]`` float64; ``x: [N, n]`` bool."""
     (library,) = _loaded
     sums, rows = torch.zeros(len(rows), x.shape[1], dtype=torch.float64), rows.contiguous()
     sizes = c_int64(len(x)), c_int64(x.shape[1])
-    library.carried(_at(x), *sizes, _at(rows), c_int64(len(rows)), _at(sums), _threads())
+    library.carrier_sums(_at(x), *sizes, _at(rows), c_int64(len(rows)), _at(sums), _threads())
     return sums
 
 
@@ -78,16 +78,16 @@ class _Network(ctypes.Structure):
 
 
 class _Seen(ctypes.Structure):
-    _fields_ = (("count", c_int64), *((name, c_void_p) for name in ("first", "start", "sights")))
+    _fields_ = (("count", c_int64), *((name, c_void_p) for name in ("first", "start", "active")))
 
 
 class Seen:
-    """Which edges see something on each of ``count`` images, and what (``look`` in ``kernel.cpp``)."""
+    """Which edges see something on each of ``count`` images, and what (``build_index`` in ``kernel.cpp``)."""
 
-    def __init__(self, count: int, *sights: Tensor) -> None:
+    def __init__(self, count: int, *active: Tensor) -> None:
         self.count = count
-        self._arrays = sights  # what the structure points to lives as long as it
-        self.at = ctypes.byref(_Seen(count, *map(_at, sights)))
+        self._arrays = active  # what the structure points to lives as long as it
+        self.at = ctypes.byref(_Seen(count, *map(_at, active)))
 
 
 class KernelNetwork:
@@ -109,16 +109,16 @@ class KernelNetwork:
         self._at = ctypes.byref(_Network(**sizes, **pointers, rectified=W.g is torch.relu_))
 
     @record_function("kernel: look")
-    def look(self, images: Tensor) -> Seen:
+    def build_index(self, images: Tensor) -> Seen:
         """What all genotypes share of images ``[B, pixels]`` float32."""
         (library,) = _loaded
         rows = -(-len(images) // AT_ONCE) * self.layer.units
         first, start = torch.zeros(rows + 1, dtype=torch.int64), torch.empty(rows, AT_ONCE + 1, dtype=torch.int32)
         given = self._at, _at(images), c_int64(len(images)), _at(first), _at(start)
-        library.look(*given, None, _threads())
-        sights = torch.empty(int(first[-1]) + 1, 2)  # room even if nobody sees anything
-        library.look(*given, _at(sights), _threads())
-        return Seen(len(images), first, start, sights)
+        library.build_index(*given, None, _threads())
+        active = torch.empty(int(first[-1]) + 1, 2)  # room even if nobody sees anything
+        library.build_index(*given, _at(active), _threads())
+        return Seen(len(images), first, start, active)
 
     @record_function("kernel: evaluate")
     def logits(self, x: Tensor, seen: Seen) -> Tensor:

@@ -14,7 +14,7 @@ from nne.training.data.datasets import Dataset
 from nne.training.device import Compute, free_memory
 from nne.training.errors import require
 from nne.training.learner import Learner, Metrics, State
-from nne.training.models.output_layer import Firing, Rows, Seen, take
+from nne.training.models.output_layer import Features, Rows, SparseFeatures, take
 from nne.training.seeding import generator
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MEMORY_SHARE = 1 / 2  # of the memory that is free, for what the network sees of
 class Network(Protocol):
     """A module of ``M`` networks: ``see`` is fixed and computed once, ``forward`` is trained."""
 
-    def see(self, images: Tensor) -> Seen: ...
+    def see(self, images: Tensor) -> Features: ...
 
     def __call__(self, seen: Any) -> Tensor: ...
 
@@ -62,7 +62,7 @@ class GradientDescent(Learner):
         self.optimiser = OPTIMISERS[own.optimiser](network.parameters(), lr=own.learning_rate)
         self.seen = network.see(data.train_images)
         self.rows = max(len(self.labels) // 8, 1)
-        self._tested: tuple[Tensor, list[Seen]] | None = None
+        self._tested: tuple[Tensor, list[Features]] | None = None
         self._answered: tuple[int, Tensor, Tensor] | None = None  # after which step, to which images
 
     def step(self) -> Metrics:
@@ -116,12 +116,12 @@ class GradientDescent(Learner):
             start = i * self.rows
             yield slice(start, start + len(blocks[i])), self.network(seen)
 
-    def _seen(self, images: Tensor, blocks: tuple[Tensor, ...]) -> Iterator[Seen]:
+    def _seen(self, images: Tensor, blocks: tuple[Tensor, ...]) -> Iterator[Features]:
         """What the network sees of the test images: kept if it fits in the memory, else computed again."""
         if self._tested is not None and self._tested[0] is images:
             yield from self._tested[1]
             return
-        kept: list[Seen] | None = []
+        kept: list[Features] | None = []
         for block in blocks:
             seen = self.network.see(block)
             yield seen
@@ -198,6 +198,6 @@ class GradientDescent(Learner):
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": memory})
 
 
-def _bytes(seen: Seen) -> int:
-    parts = (seen.units, seen.h) if isinstance(seen, Firing) else (seen,)
+def _bytes(seen: Features) -> int:
+    parts = (seen.units, seen.h) if isinstance(seen, SparseFeatures) else (seen,)
     return sum(part.nbytes for part in parts)

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
 
-from nne.training.errors import UserError
+from nne.training.errors import UserError, require
 from nne.training.io.lock import HeldError, locked
 from nne.training.learner import Metrics
 
@@ -55,10 +55,11 @@ class RunFolder:
 
     def __init__(self, path: Path, resuming: bool) -> None:
         self.path = path
-        if not resuming and (path / METRICS).exists():
-            raise UserError(f"{path} already holds a run: go on with it by resume={path}, or choose another run_dir")
         self._lock = ExitStack()
         try:
+            held = not resuming and (path / METRICS).exists()
+            taken = f"{path} already holds a run: go on with it by resume={path}, or choose another run_dir"
+            require(not held, taken)
             path.mkdir(parents=True, exist_ok=True)
             self._lock.enter_context(locked(path / LOCK))
         except HeldError as error:

@@ -1,7 +1,7 @@
 """An output layer on fixed features: from chance (Sec. 3.2) or from evolution (Sec. 3.1), one network or several.
 
 Features of ``B`` images are ``h: [B, width]``, or ``[M, B, width]`` where each of ``M`` networks has its own, or a
-``Firing`` where a cap lets only a few units fire.
+``SparseFeatures`` where a cap lets only a few units fire.
 """
 
 from dataclasses import dataclass
@@ -14,35 +14,35 @@ from nne.training.models import plain
 
 
 @dataclass(frozen=True)
-class Firing:
+class SparseFeatures:
     """The units that fire: ``units: [B, k]`` which, ``h: [B, k]`` how strongly."""
 
     units: Tensor
     h: Tensor
 
-    def __getitem__(self, rows: "Rows") -> "Firing":
-        return Firing(self.units[rows], self.h[rows])
+    def __getitem__(self, rows: "Rows") -> "SparseFeatures":
+        return SparseFeatures(self.units[rows], self.h[rows])
 
 
-Seen = Tensor | Firing
+Features = Tensor | SparseFeatures
 Rows = Tensor | slice
 
 
-def take(features: Seen, rows: Rows) -> Seen:
+def take(features: Features, rows: Rows) -> Features:
     """The features of some of the images."""
-    return features[rows] if isinstance(features, Firing) else features[..., rows, :]
+    return features[rows] if isinstance(features, SparseFeatures) else features[..., rows, :]
 
 
-def project(features: Seen, w: Tensor) -> Tensor:
-    """``w^T h``: logits ``[..., B, C]`` for ``w: [..., width, C]``; of a ``Firing``, only the units that fire count."""
-    if isinstance(features, Firing):
+def project(features: Features, w: Tensor) -> Tensor:
+    """``w^T h``: logits ``[..., B, C]`` for ``w: [..., width, C]``; of ``SparseFeatures``, units that fire."""
+    if isinstance(features, SparseFeatures):
         return embedding_bag(features.units, w, mode="sum", per_sample_weights=features.h.to(w.dtype))
     return features.to(w.dtype) @ w
 
 
-def dense(features: Seen, width: int) -> Tensor:
+def dense(features: Features, width: int) -> Tensor:
     """The same features as ``[B, width]``, zero where a unit does not fire."""
-    if isinstance(features, Firing):
+    if isinstance(features, SparseFeatures):
         zeros = features.h.new_zeros(len(features.h), width)
         return zeros.scatter_(1, features.units.long(), features.h)
     return features
@@ -51,7 +51,7 @@ def dense(features: Seen, width: int) -> Tensor:
 class Hidden(Protocol):
     """What lies below an output layer, and does not learn."""
 
-    def __call__(self, images: Tensor) -> Seen:
+    def __call__(self, images: Tensor) -> Features:
         """The features of images ``[B, inputs]``."""
 
     def layers(self) -> list[nn.Module]:
@@ -75,9 +75,9 @@ class OutputLayer(nn.Module):
         """The whole network; of ``M``, the first."""
         return nn.Sequential(*self.see.layers(), plain.linear(self.w[0]))
 
-    def forward(self, features: Seen) -> Tensor:
+    def forward(self, features: Features) -> Tensor:
         """Logits ``[M, B, C]``."""
-        if isinstance(features, Firing):
+        if isinstance(features, SparseFeatures):
             return project(features, self.w.squeeze(0).T)[None]
         if features.dim() == 2 and len(self.w) == 1:  # three times as fast as the same by a batched product
             return linear(features.to(self.w.dtype), self.w.squeeze(0))[None]
