@@ -47,12 +47,12 @@ int main() {
     draw(which.data(), threshold.data(), std::vector<uint8_t>(genes).data(), genes, keys.data(), individuals, x.data(),
          threads);
 
-    std::vector<int64_t> first(2 * units + 1);
+    std::vector<int64_t> first_active(2 * units + 1);
     std::vector<int32_t> start(2 * units * (AT_ONCE + 1));
-    build_index(&net, images.data(), count, first.data(), start.data(), nullptr, threads);
-    std::vector<ActiveInput> active(first.back() + 1);
-    build_index(&net, images.data(), count, first.data(), start.data(), active.data(), threads);
-    const Seen seen{count, first.data(), start.data(), active.data()};
+    build_index(&net, images.data(), count, first_active.data(), start.data(), nullptr, threads);
+    std::vector<ActiveInput> active(first_active.back() + 1);
+    build_index(&net, images.data(), count, first_active.data(), start.data(), active.data(), threads);
+    const Seen seen{count, first_active.data(), start.data(), active.data()};
 
     std::vector<float> logits(count * classes * individuals);
     evaluate(&net, x.data(), individuals, &seen, logits.data(), threads);

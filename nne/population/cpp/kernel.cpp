@@ -99,7 +99,7 @@ void draw(const int32_t* gene, const int32_t* threshold, const uint8_t* always, 
 
 // sums: [rows, n] += over the carriers of each gene, those of rows: [rows, individuals]; x: [individuals, n] bool.
 void carrier_sums(const uint8_t* x, int64_t individuals, int64_t n, const double* rows, int64_t count, double* sums,
-             int threads) {
+                  int threads) {
     in_parallel(rounded_up(n, GENES) / GENES, threads, [=](int64_t block) {
         const int64_t from = block * GENES, here = std::min(GENES, n - from);
         for (int64_t i = 0; i < individuals; i++)
@@ -108,11 +108,11 @@ void carrier_sums(const uint8_t* x, int64_t individuals, int64_t n, const double
     });
 }
 
-// Who sees what, in blocks of AT_ONCE images. The active of block b and unit j begin at entry b * units + j of
+// The inputs that are active, in blocks of AT_ONCE images. Those of block b and unit j begin at entry b * units + j of
 // first_active: [blocks * units + 1], and those of its images from there on at start: [blocks * units][AT_ONCE + 1].
 // Without room for them, first_active is filled, and its last entry says how many there are.
-void build_index(const Network* net, const float* images, int64_t count, int64_t* first_active, int32_t* start, ActiveInput* active,
-          int threads) {
+void build_index(const Network* net, const float* images, int64_t count, int64_t* first_active, int32_t* start,
+                 ActiveInput* active, int threads) {
     const int64_t blocks = rounded_up(count, AT_ONCE) / AT_ONCE;
     in_parallel(blocks, threads, [=](int64_t block) {
         std::vector<uint64_t> lit(net->pixels);  // a bit for each image that has light there
@@ -198,7 +198,7 @@ void answer(const Vec* h, const Vec* w, int units, int64_t count, int classes, V
             }
 }
 
-// rewards: [V * WIDTH] += max(0, most - loss) of images with logits: [count][classes][V], of which some classes are used.
+// rewards: [V * WIDTH] += max(0, most - loss) of images with logits: [count][stride][V], of which classes are used.
 template <int V>
 void reward(const Vec* logits, const int64_t* labels, int64_t count, int stride, int classes, float temperature,
             float most, double* rewards) {
@@ -299,7 +299,7 @@ void evaluate(const Network* net, const uint8_t* x, int64_t individuals, const S
     });
 }
 
-// rewards: [individuals] += those of all images, with labels: [count]. No sum of them rounds, so they may come in parts.
+// rewards: [individuals] += those of all images, with labels: [count]. No sum of them rounds: they may come in parts.
 void rewards(const Network* net, const uint8_t* x, int64_t individuals, const Seen* seen, const int64_t* labels,
              float temperature, float most, double* rewards, int threads) {
     std::mutex adding;
