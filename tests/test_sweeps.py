@@ -18,7 +18,9 @@ LAUNCHERS = {
 }
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize(
+    "launcher", [pytest.param(name, marks=pytest.mark.slow if name == "submitit" else ()) for name in LAUNCHERS]
+)
 def test_a_sweep_goes_on_after_a_failure_and_says_so(
     launcher: str, tmp_path: Path, train: Command, command: Command
 ) -> None:
@@ -66,6 +68,7 @@ def test_a_sweep_has_a_folder_of_its_own(tmp_path: Path, train: Command) -> None
     assert sorted(summary(job.parent)["config"]["learner"]["population"] for job in jobs) == [2, 3]
 
 
+@pytest.mark.slow
 def test_a_lifetime_side_by_side_evolves_first(tmp_path: Path, command: Command) -> None:
     tiny = ["data=embedded", "data.per_class=20", "network.hidden=40", "network.beta=0.02", "trainer.max_steps=2"]
     genes = "'learner.genes=300','learner.population=70','learner.batch=40','learner.test_individuals=5'"
