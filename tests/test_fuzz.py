@@ -20,7 +20,7 @@ from safetensors.torch import save
 
 from nne.registry import CONFIGS, LEARNERS
 from nne.training.arguments import normalise_overrides
-from nne.training.cli import check, known_keys, register
+from nne.training.cli import Job, check, known_keys, register
 from nne.training.config import Config
 from nne.training.data.datasets import read_idx
 from nne.training.data.handwriting import read_digit
@@ -88,7 +88,10 @@ overrides = st.one_of(
 @many
 @given(st.lists(overrides, min_size=1, max_size=4), st.booleans())
 def test_a_command_line_is_a_run_or_one_line(arguments: list[str], multirun: bool) -> None:
-    jobs, line = answer(check, normalise_overrides(arguments, CONFIGS), multirun, CONFIGS, LEARNERS)
+    def checked() -> list[Job]:
+        return check(normalise_overrides(arguments, CONFIGS), multirun, CONFIGS, LEARNERS)
+
+    jobs, line = answer(checked)
     event("one line" if line else "runs")
     assert bool(line) == (jobs is None)
     assert len(line.splitlines()) <= 1

@@ -51,6 +51,7 @@ def test_a_sweep_goes_on_after_a_failure_and_says_so(
     assert (taken / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_jobs_side_by_side_find_the_same_as_one_after_the_other(tmp_path: Path, command: Command) -> None:
     for launcher in ("basic", "parallel"):
         done = command("-m", *JOBS, "seed=0,1", f"hydra.sweep.dir={launcher}", f"hydra/launcher={launcher}")
