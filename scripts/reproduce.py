@@ -112,8 +112,9 @@ def arguments(stage: Stage, scale: str, out: Path) -> list[str]:
     if stage.evolved:
         (source,) = (each for each in STAGES if each.name == stage.evolved)
         assert isinstance(source, Stage)
-        tiny = source.tiny if scale == "smoke" else ()
-        own.append(f"learner.evolved={out / source.name}/{sweep_folder([*source.overrides, *tiny, 'seed=${seed}'])}")
+        tiny, evolved = source.tiny if scale == "smoke" else (), out / source.name
+        job = sweep_folder([*source.overrides, *tiny, "seed=${seed}"], str(evolved))
+        own.append(f"learner.evolved={evolved}/{job}")
     return ["-m", *own, f"seed={seeds}", f"hydra.sweep.dir={out / stage.name}", "sweep.resume=true"]
 
 
@@ -121,7 +122,7 @@ def missing(stage: Stage | Analysis, scale: str, out: Path) -> tuple[int, int]:
     """How many jobs a stage still has to do, and how many it has."""
     if isinstance(stage, Analysis):
         return int(not (out / "theory" / f"{stage.name}.command").exists()), 1
-    found: list[Job] = check(normalise_overrides(arguments(stage, scale, out))[1:], True, CONFIGS, LEARNERS)
+    found: list[Job] = check(normalise_overrides(arguments(stage, scale, out), CONFIGS)[1:], True, CONFIGS, LEARNERS)
     return sum(not (job.folder and (job.folder / SUMMARY).exists()) for job in found), len(found)
 
 
