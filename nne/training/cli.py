@@ -184,11 +184,8 @@ def _job(overrides: list[str], in_sweep: bool) -> Job:
             require(not kept, f"{part}=none: experiment={experiment} sets keys of {part}, so it cannot go without")
         return Job(experiment, typed(composed), own, folder, side_by_side=side_by_side)
     except (HydraException, OmegaConfBaseException) as error:
-        absent = "hydra/launcher" in str(error) and "Could not load" in str(error)
-        require(
-            not absent,
-            "this hydra/launcher is not installed: pip install 'nne[cluster]', or -e '.[cluster]' in a clone",
-        )
+        loaded = not ("hydra/launcher" in str(error) and "Could not load" in str(error))
+        require(loaded, "this hydra/launcher is not installed: pip install -e '.[cluster]'")
         raise UserError(_first_cause(error)) from error
     except AssertionError as error:  # OmegaConf's, at a key of a part that is null
         names = [o.lstrip("+").split("=")[0] for o in overrides]
