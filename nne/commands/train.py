@@ -98,8 +98,9 @@ def own_folder(arguments: Namespace) -> list[Job]:
         return jobs
     folder = jobs[0].folder
     assert folder
-    os.environ["NNE_STARTED"] = claim(folder.parent.parent, started()).name
-    return check_all(arguments)
+    os.environ["NNE_STARTED"] = name = claim(folder.parent.parent, started()).name
+    places = ((job, job.folder) for job in jobs if job.folder)
+    return [replace(job, folder=place.parent.with_name(name) / place.name) for job, place in places]
 
 
 def tell_processes(jobs: list[Job]) -> None:

@@ -99,7 +99,8 @@ def check(overrides: list[str], multirun: bool, configs: Path, learners: dict[st
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configs.resolve()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        parsed = [_parsed(override, multirun, OverridesParser.create(config_loader=loader)) for override in overrides]
+        parser = OverridesParser.create(config_loader=loader)
+        parsed = [_parsed(override, multirun, parser) for override in overrides]
         _register_own(parsed, learners)
         known = known_keys(learners)
         places = _own_configs(parsed)
