@@ -1,4 +1,4 @@
-"""Dopaminergic neural nets: learning in a lifetime by rewarding the links that fired (Sec. 3.2).
+"""Dopaminergic neural nets: learning by rewarding the links that fired (Sec. 3.2).
 
 ``from dnn import RULES, Outcome, RandomFeatures``: what a loop of one's own is made of (scripts/examples/dopamine.py).
 """

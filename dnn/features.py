@@ -34,9 +34,12 @@ class RandomFeatures:
     """
 
     def __init__(self, config: FeaturesConfig, seed: int, train_images: Tensor, dtype: torch.dtype) -> None:
-        self.width, self.cap, self.seed = int(config.width), config.cap, seed
+        self.width = int(config.width)
+        self.cap = config.cap
+        self.seed = seed
         self.inputs = train_images.shape[1]
-        self.device, self.dtype = train_images.device, dtype
+        self.device = train_images.device
+        self.dtype = dtype
         self.standardise = standardiser(config, train_images)
         self._weights: Tensor | None = None
 

@@ -80,18 +80,23 @@ class Gram:
 _latest: dict[str, Gram] = {}
 
 
-def gram(config: FeaturesConfig, seed: int, own: DopamineConfig, data: Dataset) -> Gram:
+def gram(config: FeaturesConfig, seed: int, learner_config: DopamineConfig, data: Dataset) -> Gram:
     """The Gram matrix of a random hidden layer, also with the test images.
 
     The latest is kept, since a sweep over rules asks for it again.
     """
     pixels = hashlib.sha256(data.train_images.cpu().numpy().tobytes())
-    key = f"{config} {seed} {own.presynaptic} {own.initial} {data.train_images.device} {pixels.hexdigest()}"
+    settings = f"{config} {seed} {learner_config.presynaptic} {learner_config.initial}"
+    key = f"{settings} {data.train_images.device} {pixels.hexdigest()}"
     if key not in _latest:
         _latest.clear()
         _must_fit(data)
         start = time.perf_counter()
-        _latest[key] = _infinite(config, own, data) if config.width == math.inf else _finite(config, seed, own, data)
+        _latest[key] = (
+            _infinite(config, learner_config, data)
+            if config.width == math.inf
+            else _finite(config, seed, learner_config, data)
+        )
         _latest[key].across(data.test_images)
         log.info("Gram matrix of %s hidden units made in %.1f s", f"{config.width:,}", time.perf_counter() - start)
     return _latest[key]
@@ -109,28 +114,28 @@ def _must_fit(data: Dataset) -> None:
     )
 
 
-def _finite(config: FeaturesConfig, seed: int, own: DopamineConfig, data: Dataset) -> Gram:
+def _finite(config: FeaturesConfig, seed: int, learner_config: DopamineConfig, data: Dataset) -> Gram:
     """Summed over blocks of hidden units; under a cap, which looks at the whole layer, in one block."""
     features = RandomFeatures(config, seed, data.train_images, torch.float32)
     if config.cap:
         features.must_fit(4 * features.inputs + 4 * len(data.train_labels) * WHOLE_COPIES)
-    start = features.output_weights(len(data.classes), own.initial)
-    sums = _Sums(data, features.width, own.presynaptic == "binary")
+    start = features.output_weights(len(data.classes), learner_config.initial)
+    sums = _Sums(data, features.width, learner_config.presynaptic == "binary")
     for units, weights in track(features.parts(), "hidden units", 1 if config.cap else features.count):
         sums.add(units, features.firing(weights), start[units])
-    return sums.gram(Across(lambda images: _cross(config, seed, own, data, images)))
+    return sums.gram(Across(lambda images: _cross(config, seed, learner_config, data, images)))
 
 
-def _cross(config: FeaturesConfig, seed: int, own: DopamineConfig, data: Dataset, images: Tensor) -> Cross:
+def _cross(config: FeaturesConfig, seed: int, learner_config: DopamineConfig, data: Dataset, images: Tensor) -> Cross:
     """Summed over the same blocks."""
     features = RandomFeatures(config, seed, data.train_images, torch.float32)
-    start = features.output_weights(len(data.classes), own.initial)
+    start = features.output_weights(len(data.classes), learner_config.initial)
     K = images.new_zeros(len(images), len(data.train_labels))
     base = images.new_zeros(len(images), len(data.classes))
     for units, weights in track(features.parts(), "hidden units", 1 if config.cap else features.count):
         fire = features.firing(weights)
         h = dense(fire(data.train_images), weights.shape[1])
-        psi = (h > 0).float() if own.presynaptic == "binary" else h
+        psi = (h > 0).float() if learner_config.presynaptic == "binary" else h
         for rows in torch.split(torch.arange(len(images), device=images.device), TEST_ROWS):
             seen = fire(images[rows])
             K[rows] += project(seen, psi.T.contiguous() if isinstance(seen, SparseFeatures) else psi.T)
@@ -143,10 +148,13 @@ class _Sums:
 
     def __init__(self, data: Dataset, width: int, binary: bool) -> None:
         images, classes = len(data.train_labels), len(data.classes)
-        self.data, self.width, self.binary = data, width, binary
+        self.data = data
+        self.width = width
+        self.binary = binary
         self.count = ActivityCounter(data.train_labels, width)
         zeros = data.train_images.new_zeros
-        self.train, self.base = zeros(images, images), zeros(images, classes)
+        self.train = zeros(images, images)
+        self.base = zeros(images, classes)
         self.psi = zeros(images, images) if binary else self.train
         self.psi_base = zeros(images, classes) if binary else self.base
         self.start = zeros(classes)
@@ -169,12 +177,12 @@ class _Sums:
         return Gram(self.train, self.base, self.psi, self.psi_base, self.start, self.count.result(), across)
 
 
-def _infinite(config: FeaturesConfig, own: DopamineConfig, data: Dataset) -> Gram:
+def _infinite(config: FeaturesConfig, learner_config: DopamineConfig, data: Dataset) -> Gram:
     """The mean over infinitely many hidden units, so ``h`` counts as divided by the root of their number."""
     standardise = standardiser(config, data.train_images)
     train = standardise(data.train_images)
     angle, length = _angle(train, train), train.norm(dim=1)
-    binary = own.presynaptic == "binary"
+    binary = learner_config.presynaptic == "binary"
     kernel = mixed_arc_cosine if binary else arc_cosine
     deviation = (2 / train.shape[1]) ** 0.5  # of a Kaiming uniform weight
     K = kernel(angle, deviation * length, deviation * length)

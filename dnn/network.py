@@ -16,7 +16,7 @@ from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
 from nne.training.errors import require
-from nne.training.learner import Learner, Metrics, State
+from nne.training.learner import Learner, Metrics, State, annealed, check_state
 from nne.training.models.plain import linear
 from nne.training.seeding import generator
 
@@ -37,19 +37,20 @@ class Dopamine(Learner):
     }
 
     def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
-        own, features = config.learner, config.features
-        assert isinstance(own, DopamineConfig)
-        assert features is not None
-        self.config, self.seed, self.limit = own, config.seed, config.trainer.max_steps
-        self.features, self.features_seed, self.images = features, config.features_seed, data.train_images
-        self.rule = chosen_rule(own.rule)
+        assert config.features is not None
+        self.learner_config: DopamineConfig = config.learner
+        self.seed = config.seed
+        self.max_steps = config.trainer.max_steps
+        self.features = config.features
+        self.features_seed = config.features_seed
+        self.images = data.train_images
+        self.rule = chosen_rule(self.learner_config.rule)
         self.compute = compute
-        self.device = torch.device("cpu") if own.path == "dual" else compute.device
+        self.device = torch.device("cpu") if self.learner_config.path == "dual" else compute.device
         self.targets = one_hot(data.train_labels).float().to(self.device)
         self.synapses = synapses(config, data, compute)
         self.epoch = 0
         self.dopamine = torch.zeros_like(self.targets)
-        self._answered: tuple[int, Tensor, Tensor] | None = None  # after which epoch, to which images
 
     def step(self) -> Metrics:
         """Present every training image once, in an order drawn anew."""
@@ -58,18 +59,18 @@ class Dopamine(Learner):
         draws = torch.rand(len(order), 1, generator=stream).to(self.device)
         targets = self.targets[order]
         answers, dopamine = torch.empty_like(targets), torch.empty_like(targets)
-        rate = self.epsilon_1 / self.config.batch
+        rate = self.epsilon_1 / self.learner_config.batch
 
         def respond(logits: Tensor, which: slice) -> Tensor:
-            outcome = Outcome(logits.softmax(dim=1), targets[which], draws[which], self.config.epsilon_0)
+            outcome = Outcome(logits.softmax(dim=1), targets[which], draws[which], self.learner_config.epsilon_0)
             u = self.rule(outcome)
             answers[which], dopamine[which] = logits, u
             return u * rate
 
-        self.synapses.learn(order, self.config.batch, respond)
+        self.synapses.learn(order, self.learner_config.batch, respond)
         self.epoch += 1
         self.dopamine = dopamine[order.argsort()]
-        if self.config.average and self.limit and self.epoch > self.limit / 2:
+        if self.learner_config.average and self.max_steps and self.epoch > self.max_steps / 2:
             self.synapses.update_average()
         return self.metrics(answers, dopamine, order)
 
@@ -92,24 +93,20 @@ class Dopamine(Learner):
     @property
     def epsilon_1(self) -> float:
         """The size of an update now."""
-        if self.config.decay == "none" or self.limit is None:
-            return self.config.epsilon_1
-        return self.config.epsilon_1 * max(1 - self.epoch / self.limit, 0.0)
+        return annealed(self.learner_config.epsilon_1, self.learner_config.decay, self.epoch, self.max_steps)
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """Test accuracy, of the averaged weights if they are what is asked for."""
         return {"test/accuracy": float((self.answers(images) == labels).double().mean())}
 
     def answers(self, images: Tensor) -> Tensor:
-        """``[B]``: which class each of some images is taken for.
+        """``[B]``: which class each of some images is taken for."""
 
-        The last answers are kept until the next epoch.
-        """
-        if self._answered is None or self._answered[0] != self.epoch or self._answered[1] is not images:
-            learnt = images is self.images
-            logits = self.synapses.logits(None if learnt else images, self.config.average)
-            self._answered = self.epoch, images, logits.argmax(dim=1).to(images.device)
-        return self._answered[2]
+        def answer() -> Tensor:
+            logits = self.synapses.logits(None if images is self.images else images, self.learner_config.average)
+            return logits.argmax(dim=1).to(images.device)
+
+        return self.answers_at(self.epoch, images, answer)
 
     def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
         """Test accuracy, and how much of the hidden layer fires."""
@@ -123,19 +120,19 @@ class Dopamine(Learner):
 
     def as_module(self) -> nn.Module:
         """With weights written out, as if they had always been kept."""
-        own, infinite = self.config, self.features.width == float("inf")
+        learner_config, infinite = self.learner_config, self.features.width == float("inf")
         require(not infinite, "features.width=inf: infinitely many hidden units cannot be written out")
         layer = RandomFeatures(self.features, self.features_seed, self.images, torch.float32)
-        w = self.synapses.parameters(own.average)
-        if own.path == "dual":
-            start = layer.output_weights(self.targets.shape[1], own.initial)
-            w = dense_weights(w, start, layer, self.images, own.presynaptic == "binary")
+        w = self.synapses.parameters(learner_config.average)
+        if learner_config.path == "dual":
+            start = layer.output_weights(self.targets.shape[1], learner_config.initial)
+            w = dense_weights(w, start, layer, self.images, learner_config.presynaptic == "binary")
         return nn.Sequential(*layer.layers(), linear(w.T))
 
     def reason_to_stop(self) -> str | None:
         """Nothing moved in a whole epoch, so nothing will."""
         settled = self.epoch > 0 and not self.dopamine.any()
-        return f"no link was changed in epoch {self.epoch}" if settled and not self.config.average else None
+        return f"no link was changed in epoch {self.epoch}" if settled and not self.learner_config.average else None
 
     def histograms(self) -> dict[str, Tensor]:
         """Dopamine where there was any, and how often hidden units fire."""
@@ -157,20 +154,19 @@ class Dopamine(Learner):
 
     def load_state_dict(self, state: State) -> None:
         """Go on from a saved epoch."""
-        own = self.state_dict()
-        fits = state.keys() == own.keys() and all(state[name].shape == own[name].shape for name in own)
-        require(fits, "the checkpoint is of other synapses: it is from another kind of run")
+        check_state(state, self.state_dict(), "other synapses")
         self.synapses.load_state_dict(state)
-        self.epoch, self.dopamine = int(state["epoch"]), state["dopamine"].to(self.device)
-        self._answered = None
+        self.epoch = int(state["epoch"])
+        self.dopamine = state["dopamine"].to(self.device)
+        self._last_answers = None
 
 
 def synapses(config: Config, data: Dataset, compute: Compute) -> Synapses:
     """The output layer that a configuration describes, in the primal or in the dual."""
-    own, features, seed = config.learner, config.features, config.features_seed
+    learner_config, features, seed = config.learner, config.features, config.features_seed
     assert features is not None
-    if own.path == "dual":
-        return Dual(gram(features, seed, own, data))
+    if learner_config.path == "dual":
+        return Dual(gram(features, seed, learner_config, data))
     layer = RandomFeatures(features, seed, data.train_images, compute.dtype)
-    start = layer.output_weights(len(data.classes), own.initial)
-    return Primal(layer, data, start, own.presynaptic == "binary")
+    start = layer.output_weights(len(data.classes), learner_config.initial)
+    return Primal(layer, data, start, learner_config.presynaptic == "binary")

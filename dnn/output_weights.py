@@ -61,12 +61,15 @@ class Dual:
     """
 
     def __init__(self, gram: Gram, dtype: torch.dtype = torch.float32) -> None:
-        self.dtype, self.across = dtype, gram.across
-        self.K, self.base = gram.train.cpu().to(dtype), gram.base.cpu().to(dtype)
+        self.dtype = dtype
+        self.across = gram.across
+        self.K = gram.train.cpu().to(dtype)
+        self.base = gram.base.cpu().to(dtype)
         self.psi, self.psi_base, self.start = (t.cpu().to(dtype) for t in (gram.psi, gram.psi_base, gram.start))
         self.activity = gram.activity
         self.a = torch.zeros_like(self.base)
-        self.sum, self.kept = torch.zeros_like(self.a), 0
+        self.sum = torch.zeros_like(self.a)
+        self.kept = 0
 
     def learn(self, order: Tensor, batch: int, respond: Respond) -> None:
         """Block after block of images; within one, each update is felt by the images that follow.
@@ -112,18 +115,22 @@ class Dual:
         return {"a": self.a, "sum": self.sum, "kept": torch.tensor(self.kept)}
 
     def load_state_dict(self, state: State) -> None:
-        self.a, self.sum, self.kept = state["a"].clone(), state["sum"].clone(), int(state["kept"])
+        self.a = state["a"].clone()
+        self.sum = state["sum"].clone()
+        self.kept = int(state["kept"])
 
 
 class Primal:
     """The weights themselves."""
 
     def __init__(self, features: RandomFeatures, data: Dataset, w: Tensor, binary: bool) -> None:
-        self.see, self.binary = features, binary
+        self.see = features
+        self.binary = binary
         self.seen = features(data.train_images)
         self.activity = of_features(dense(self.seen, features.width), data.train_labels)
         self.w = w.to(features.device)
-        self.sum, self.kept = torch.zeros_like(self.w), 0
+        self.sum = torch.zeros_like(self.w)
+        self.kept = 0
 
     def learn(self, order: Tensor, batch: int, respond: Respond) -> None:
         """One image, or one batch, after the other."""

@@ -7,6 +7,7 @@ for _ in range(100):
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
@@ -14,16 +15,21 @@ from torch import Tensor
 
 from nne.fitness import Transform, chosen_transform, exact_sum
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
-from nne.population.cpp import kernel
 from nne.response import additive_variance, noise, predicted_response
-from nne.selection import Move, Sample, chosen_rule
-from nne.training.distributed import SINGLE_PROCESS, Workers
-from nne.training.errors import at_least, one_of, require, within
+from nne.selection import Execution, Move, Sample, chosen_rule
+from nne.training.errors import at_least, require, within
 from nne.training.learner import Metrics, State
 from nne.training.plugin import name_of
 
 LARGEST = 1e150  # of fitness: its squares must be numbers, too
 REFOLD = 0.95  # alleles are frozen once they leave no more than this share of the free ones
+
+
+class Individual(NamedTuple):
+    """A genotype ``x: [n]`` bool, and the fitness that was told of it."""
+
+    x: Tensor
+    fitness: float
 
 
 class Evolution:
@@ -37,9 +43,13 @@ class Evolution:
         fitness: a name in ``nne.fitness.TRANSFORMS``, or a function of your own: what is done to the figures told.
         freeze: alleles within so much of 0 or 1 are taken to be fixed, and no longer drawn; None: never.
         seed: same seed, same genotypes, whatever the device.
-        tile: how many genotypes exist at once while ``tell`` goes through them again.
-        backend: ``torch``, or ``cpp``, which draws and adds up faster on a CPU.
-        workers: who share the adding up among them, each in whole blocks of ``block`` individuals.
+        execution: how ``tell`` goes through the genotypes again; no result depends on it.
+
+    Attributes:
+        p: ``[n]`` float64, the allele frequencies.
+        generation: how many generations have been told.
+        best: the fittest individual told so far, of fitness -inf before the first ``tell``. Where each generation sees
+            other images, it is the luckiest rather than the best.
 
     Raises:
         UserError: an argument out of its bounds.
@@ -56,29 +66,33 @@ class Evolution:
         freeze: float | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
-        tile: int = 64,
-        backend: str = "torch",
-        workers: Workers = SINGLE_PROCESS,
-        block: int = 1,
+        execution: Execution | None = None,
     ) -> None:
         at_least("genes", genes, 1)
         at_least("population", population, 2)
         within("epsilon", epsilon, 0, float("inf"))
         require(freeze is None or 0 <= freeze < 0.5, f"freeze must be from 0 to below 0.5, got {freeze}")
-        one_of("backend", backend, ["torch", "cpp"])
-        missing = kernel.load() if backend == "cpp" else None
-        require(missing is None, f"backend=cpp cannot be had: {missing}")
-        self.backend, self.workers, self.block = backend, workers, block
-        self.N, self.epsilon, self.margin, self.seed, self.tile = population, epsilon, freeze, seed, tile
-        self.selection, self.fitness = name_of(selection), name_of(fitness)
-        self.rule, self.transform = chosen_rule(selection), chosen_transform(fitness)
+        self.execution = execution or Execution()
+        self.N = population
+        self.epsilon = epsilon
+        self.margin = freeze
+        self.seed = seed
+        self.selection = name_of(selection)
+        self.fitness = name_of(fitness)
+        self.rule = chosen_rule(selection)
+        self.transform = chosen_transform(fitness)
         self.generation = 0
         self.p = initial_frequencies(genes, seed).to(device)
         self.free = torch.arange(genes, device=device)
         self.memory = self.p.new_zeros(self.rule.remembers, genes)
+        self.best = Individual(torch.zeros_like(self.p, dtype=torch.bool), -float("inf"))
         self.predicted = self.first = 0.0
         self.asked = False
-        self.drawn = torch.empty(0), range(0), torch.empty(0)  # the tile last drawn: of which p, and who
+        self.drawn = (
+            torch.empty(0),
+            range(0),
+            torch.empty(0),
+        )  # the tile last drawn: of which p, which individuals, and x
 
     def ask(self, individuals: range | None = None) -> Tensor:
         """This generation's genotypes, or those of some individuals: ``x: [N, n]`` bool, the same however often."""
@@ -108,7 +122,9 @@ class Evolution:
             UserError: fitness that is not ``N`` numbers of at most 10^150 in size, or nobody has asked for the
                 generation that it is of.
         """
-        told_alone = self.asked or self.workers.count > 1  # of several workers, one may have no share to ask for
+        told_alone = (
+            self.asked or self.execution.workers.count > 1
+        )  # of several workers, one may have no individuals to ask for
         require(told_alone, f"ask for generation {self.generation} before you tell its fitness")
         delta = torch.as_tensor(fitness, dtype=self.p.dtype, device=self.p.device)
         require(delta.shape == (self.N,), f"fitness must be of shape [{self.N}], got {list(delta.shape)}")
@@ -117,10 +133,11 @@ class Evolution:
         epsilon = self.epsilon if epsilon is None else epsilon
         within("epsilon", epsilon, 0, float("inf"))
         before, remembered = self.p[self.free], self.memory[:, self.free]
-        sample = Sample(self.transform(delta), self.tiles, self.backend, self.workers, self.block)
+        sample = Sample(self.transform(delta), self.tiles, self.execution)
         selected = self.rule.move(before, sample, epsilon, remembered)
         after = torch.where(sample.means.polymorphic, selected, before)
         response = self.response(before, after, sample, delta)
+        self.remember_best(delta)
         self.p = self.p.index_copy(0, self.free, after)
         self.memory = self.memory.index_copy(1, self.free, remembered)
         self.generation += 1
@@ -140,8 +157,15 @@ class Evolution:
 
     def tiles(self, individuals: range) -> Iterator[Tensor]:
         """Some individuals at their free genes, in order; of none, one tile of no individuals."""
-        for start in range(individuals.start, individuals.stop, self.tile) or (individuals.start,):
-            yield self.ask_free(range(start, min(start + self.tile, individuals.stop)))
+        for start in range(individuals.start, individuals.stop, self.execution.tile) or (individuals.start,):
+            yield self.ask_free(range(start, min(start + self.execution.tile, individuals.stop)))
+
+    def remember_best(self, delta: Tensor) -> None:
+        """Keep this generation's fittest individual, if it is fitter than any before."""
+        i = int(delta.argmax())
+        if float(delta[i]) > self.best.fitness:
+            (x,) = draw(self.p, self.seed, self.generation, range(i, i + 1))
+            self.best = Individual(x, float(delta[i]))
 
     def freeze(self, margin: float) -> None:
         """Fix the free alleles within ``margin`` of 0 or 1, if they are enough to be worth it."""
@@ -178,6 +202,8 @@ class Evolution:
             "free": torch.zeros_like(self.p, dtype=torch.bool).index_fill(0, self.free, True),
             "memory": self.memory,
             "response": torch.tensor([self.predicted, self.first], dtype=torch.float64),
+            "best": self.best.x,
+            "best_fitness": torch.tensor(self.best.fitness, dtype=torch.float64),
             "belongs_to": torch.tensor(list(self.identity.encode()), dtype=torch.uint8),
         }
 
@@ -193,12 +219,14 @@ class Evolution:
         Raises:
             UserError: the state is of another number of genes, or of an evolution with other settings.
         """
-        own = self.state_dict()
-        theirs = bytes(state["belongs_to"].tolist()).decode() if "belongs_to" in state else "another version"
-        require(theirs == self.identity, f"the checkpoint is of {theirs}; this evolution has {self.identity}")
-        fits = own.keys() <= state.keys() and all(own[k].shape == state[k].shape for k in own)
+        current = self.state_dict()
+        belongs_to = bytes(state["belongs_to"].tolist()).decode() if "belongs_to" in state else "another version"
+        require(belongs_to == self.identity, f"the checkpoint is of {belongs_to}; this evolution has {self.identity}")
+        fits = current.keys() <= state.keys() and all(current[k].shape == state[k].shape for k in current)
         require(fits, f"the checkpoint does not hold {len(self.p)} allele frequencies: it is from another kind of run")
-        self.p, self.memory = state["p"].to(self.p.device), state["memory"].to(self.p.device)
+        self.p = state["p"].to(self.p.device)
+        self.memory = state["memory"].to(self.p.device)
         self.free = state["free"].to(self.p.device).nonzero()[:, 0]
         self.generation = int(state["generation"])
         self.predicted, self.first = state["response"].tolist()
+        self.best = Individual(state["best"].to(self.p.device), float(state["best_fitness"]))

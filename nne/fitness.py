@@ -62,9 +62,9 @@ def chosen_transform(choice: str | Transform) -> Transform:
     """
 
     def probe(transform: Transform) -> None:
-        found = transform(torch.tensor([1.0, 2.0, 2.0, 4.0], dtype=torch.float64))
-        right = isinstance(found, Tensor) and found.shape == (4,) and bool(found.isfinite().all())
-        require(right, f"it gave {found}, not four finite numbers")
+        transformed = transform(torch.tensor([1.0, 2.0, 2.0, 4.0], dtype=torch.float64))
+        right = isinstance(transformed, Tensor) and transformed.shape == (4,) and bool(transformed.isfinite().all())
+        require(right, f"it gave {transformed}, not four finite numbers")
 
     expected = "a function transform(fitness) -> fitness, both [N]"
     transform: Transform = plugin.chosen("fitness", choice, TRANSFORMS, expected, probe)

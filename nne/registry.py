@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnn.config import DopamineConfig
-from nne.learners.config import EvolutionConfig, LifetimeConfig, LinearConfig
+from nne.learners.config import EvolutionConfig, FinetuneConfig, LinearConfig
 from nne.training.cli import check, register
 from nne.training.config import Config, GradientConfig, LearnerConfig, key
 from nne.training.errors import require
@@ -35,22 +35,22 @@ class Learners(dict[str, Any]):
         """
         if not is_path(name):
             raise KeyError(name)
-        found = load("learner", name)
+        learner = load("learner", name)
         missing = [
-            method for method in ("step", "evaluate", "state_dict", "load_state_dict") if not hasattr(found, method)
+            method for method in ("step", "evaluate", "state_dict", "load_state_dict") if not hasattr(learner, method)
         ]
         require(not missing, f"learner={name} must be a subclass of nne.training.learner.Learner; it has no {missing}")
-        own = getattr(found, "Config", LearnerConfig)
-        right = is_dataclass(own) and issubclass(own, LearnerConfig)
+        schema = getattr(learner, "Config", LearnerConfig)
+        right = is_dataclass(schema) and issubclass(schema, LearnerConfig)
         require(right, f"learner={name}: its Config must be a dataclass that extends nne.training.config.LearnerConfig")
         named = [("name", str, key(name, "which learner this is"))]
-        self[name] = make_dataclass(found.__name__ + "Config", named, bases=(own,))
+        self[name] = make_dataclass(learner.__name__ + "Config", named, bases=(schema,))
         return self[name]
 
 
 LEARNERS = Learners(
     evolution=EvolutionConfig,
-    lifetime=LifetimeConfig,
+    finetune=FinetuneConfig,
     linear=LinearConfig,
     dopamine=DopamineConfig,
     gradient=GradientConfig,
@@ -67,18 +67,18 @@ def composed(*overrides: str) -> Config:
 def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
     """The learner that a configuration describes."""
     if is_path(config.learner.name):
-        own: Learner = load("learner", config.learner.name)(config, data, compute)
-        return own
+        learner: Learner = load("learner", config.learner.name)(config, data, compute)
+        return learner
     if config.learner.name == "gradient":
         return gradient_descent(config, data, compute)
     if config.learner.name == "dopamine":
         from dnn.network import Dopamine
 
         return Dopamine(config, data, compute)
-    if config.learner.name == "lifetime":
-        from nne.learners.finetune import Lifetime
+    if config.learner.name == "finetune":
+        from nne.learners.finetune import Finetune
 
-        return Lifetime(config, data, compute)
+        return Finetune(config, data, compute)
     if config.learner.name == "linear":
         from nne.learners.linear import LinearEvolution
 

@@ -5,7 +5,7 @@ standardised fitness ``z`` is ``p + epsilon cov(x, z)``, and so the rules share 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from nne.fitness import AlleleMeans, allele_means, carrier_sums, exact_sum, root, round_for_exact_sum
+from nne.population.cpp import kernel
 from nne.training import plugin
 from nne.training.distributed import SINGLE_PROCESS, Workers
-from nne.training.errors import require
+from nne.training.errors import at_least, one_of, require
 
 BEST = 0.1  # the share of a population that PBIL learns from
 MOMENTUM, ADAM = 0.9, (0.9, 0.999)  # decay of what is remembered, per generation
@@ -23,18 +24,42 @@ HERITABILITY = 0.5  # of fitness, as ridge regression supposes it
 
 
 @dataclass(frozen=True)
+class Execution:
+    """How a population is gone through. No result depends on it.
+
+    Args:
+        tile: how many genotypes exist at once.
+        backend: ``torch``, or ``cpp``, which draws and adds up faster on a CPU.
+        workers: the processes that share the individuals.
+        block: each worker takes whole blocks of so many individuals.
+    """
+
+    tile: int = 64
+    backend: str = "torch"
+    workers: Workers = SINGLE_PROCESS
+    block: int = 1
+
+    def __post_init__(self) -> None:
+        at_least("tile", self.tile, 1)
+        at_least("block", self.block, 1)
+        one_of("backend", self.backend, ["torch", "cpp"])
+        missing = kernel.load() if self.backend == "cpp" else None
+        require(missing is None, f"backend=cpp cannot be had: {missing}")
+
+
+@dataclass(frozen=True)
 class Sample:
     """What selection knows of a generation.
 
-    ``fitness: [N]``. ``genotypes(who)`` gives some individuals in order, in tiles ``x: [tile, n]``. ``backend``: what
-    adds up over them (``nne.fitness.carrier_sums``). Of several ``workers``, each goes through its shard, in blocks.
+    Args:
+        fitness: ``[N]``.
+        genotypes: gives some individuals in order, in tiles ``x: [tile, n]``.
+        execution: what adds up over them, in this process or in several.
     """
 
     fitness: Tensor
     genotypes: Callable[[range], Iterable[Tensor]]
-    backend: str = "torch"
-    workers: Workers = SINGLE_PROCESS
-    block: int = 1
+    execution: Execution = field(default_factory=Execution)
 
     @cached_property
     def means(self) -> AlleleMeans:
@@ -43,9 +68,10 @@ class Sample:
 
     def sums(self, rows: Tensor) -> Tensor:
         """Sums over the carriers of each allele, ``[k, n]``, of ``rows: [k, N]`` that are ``round_for_exact_sum``."""
-        mine = self.workers.shard(len(self.fitness), self.block)
-        found = carrier_sums(self.genotypes(mine), rows[:, mine.start : mine.stop], self.backend)
-        return self.workers.all_reduce(found)
+        execution = self.execution
+        shard = execution.workers.shard(len(self.fitness), execution.block)
+        sums = carrier_sums(self.genotypes(shard), rows[:, shard.start : shard.stop], execution.backend)
+        return execution.workers.all_reduce(sums)
 
     def pull(self, utility: Tensor, p: Tensor) -> Tensor:
         """``1/N sum_x u_x (x - p): [n]``, where a step goes that likes the individuals by ``utility: [N]``."""
@@ -168,14 +194,17 @@ def chosen_rule(choice: "str | Move") -> Rule:
     def probe(move: Move) -> None:
         p = torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
         x = torch.arange(20).view(4, 5) % 3 > 0
-        sample = Sample(torch.tensor([-1.0, 0.0, 0.5, 0.5], dtype=torch.float64), lambda who: [x[who.start : who.stop]])
+        sample = Sample(
+            torch.tensor([-1.0, 0.0, 0.5, 0.5], dtype=torch.float64),
+            lambda individuals: [x[individuals.start : individuals.stop]],
+        )
         moved = move(p, sample, 1.0, torch.zeros(getattr(move, "remembers", 0), 5, dtype=torch.float64))
         right = isinstance(moved, Tensor) and moved.shape == p.shape and bool(((moved >= 0) & (moved <= 1)).all())
         require(right, f"it gave {moved}, not five numbers from 0 to 1")
 
     expected = "a function rule(p, sample, epsilon, memory) -> p (nne/selection.py)"
-    found = plugin.chosen("selection", choice, RULES, expected, probe)
-    return found if isinstance(found, Rule) else Rule(found, getattr(found, "remembers", 0))
+    rule = plugin.chosen("selection", choice, RULES, expected, probe)
+    return rule if isinstance(rule, Rule) else Rule(rule, getattr(rule, "remembers", 0))
 
 
 RULES: dict[str, Rule] = {

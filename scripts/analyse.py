@@ -46,26 +46,26 @@ Measured = dict[int, dict[str, float]]
 
 def architecture(runs: list[Evolved], out: Path, _: int) -> list[Row]:
     """What individuals are made of at every milestone, and what they can do without."""
-    found = [networks(run) for run in track(runs, "runs", len(runs))]
+    measured = [networks(run) for run in track(runs, "runs", len(runs))]
     figure, (left, right) = figures.pair(width=8.4)
-    plot(left, found, list(NAMES.values()))
-    plot(right, found, [name for name in found[0][0] if name not in NAMES.values()])
+    plot(left, measured, list(NAMES.values()))
+    plot(right, measured, [name for name in measured[0][0] if name not in NAMES.values()])
     left.set(yscale="symlog", ylabel="per cent, or links")
     right.set(ylabel="test accuracy of individuals, %", ylim=(0, 100))
     figure.savefig(out / "architecture.png")
-    return table(found)
+    return table(measured)
 
 
 def networks(run: Evolved) -> Measured:
     """Of one run. Individuals are drawn from each milestone's ``p``; hidden units are judged on training images."""
-    network, own, seed = run.config.network, run.config.learner, run.config.seed
+    network, learner_config, seed = run.config.network, run.config.learner, run.config.seed
     require(network is not None and not network.module, "a run's network.module has no hidden units to count")
     assert network is not None
     images = data.load(run.config.images, seed)
     topology = sparse_topology(images.train_images.shape[1], network, len(images.classes), seed)
-    W = sparse_weight_matrix(topology.links, own.genes, network.beta, seed, own.expression)
+    W = sparse_weight_matrix(topology.links, learner_config.genes, network.beta, seed, learner_config.expression)
     present = [cells >= 0 for cells in topology.slots()]
-    found: Measured = {}
+    milestones: Measured = {}
     for generation, p in run.history.items():
         x = draw(p, seed, generation, range(INDIVIDUALS), stream="architecture")
         made = [matrix.float() for matrix in topology.matrices(W.weights(x).T)]
@@ -75,57 +75,57 @@ def networks(run: Evolved) -> Measured:
             answers = logits(matrices, images.test_images).argmax(dim=1)
             return 100 * float((answers == images.test_labels).double().mean())
 
-        found[generation] = {
+        milestones[generation] = {
             **{NAMES[name]: value * (100 if "%" in NAMES[name] else 1) for name, value in measured._asdict().items()},
             "accuracy, %": accuracy(made),
             "without idle units": accuracy(without_idle_units(made, images.train_images)),
             **{f"without {share:.0%} of links": accuracy(without_weakest(made, share)) for share in SHARES},
         }
-    return found
+    return milestones
 
 
 def gradient(runs: list[Evolved], out: Path, population: int) -> list[Row]:
     """How near the steps of evolution came to the gradient of mean fitness, milestone by milestone."""
-    found = [steps(run, population) for run in track(runs, "runs", len(runs))]
+    measured = [steps(run, population) for run in track(runs, "runs", len(runs))]
     figure, axes = figures.new()
-    plot(axes, found, list(found[0][0]))
+    plot(axes, measured, list(measured[0][0]))
     axes.set(ylabel="cosine")
     figure.savefig(out / "gradient.png")
-    return table(found, digits=3)
+    return table(measured, digits=3)
 
 
 def steps(run: Evolved, population: int) -> Measured:
     """Of one run."""
     compute = device.choose("auto", run.config.precision)
     images = data.load(run.config.images, run.config.seed).to(compute.device)
-    found: Measured = {}
+    measured: Measured = {}
     for generation, p in run.history.items():
         learner = NetworkEvolution(run.config, images, compute)
         near = alignment(learner, p, generation, population)
-        found[generation] = {
+        measured[generation] = {
             "cos(step, p (1 - p) (f - f̄))": near.natural,
             "cos(step, f - f̄)": near.gradient,
             "cos of the estimate's halves": near.reliability,
         }
-    return found
+    return measured
 
 
-def plot(axes: Axes, found: list[Measured], names: list[str]) -> None:
+def plot(axes: Axes, measured: list[Measured], names: list[str]) -> None:
     """A line a run, a colour a name, against generations."""
     for i, name in enumerate(names):
-        for run in found:
-            label = name if run is found[0] else None
+        for run in measured:
+            label = name if run is measured[0] else None
             axes.plot(list(run), [row[name] for row in run.values()], color=f"C{i}", linewidth=1.0, label=label)
     axes.set(xscale="symlog", xlabel="generations")
     axes.legend(fontsize=6)
 
 
-def table(found: list[Measured], digits: int = 1) -> list[Row]:
+def table(measured: list[Measured], digits: int = 1) -> list[Row]:
     """Mean ± sd over runs: the milestones that all runs reached, and their ends."""
-    shared = [generation for generation in found[0] if all(generation in run for run in found)]
-    rows = [(f"{generation}", [run[generation] for run in found]) for generation in shared]
-    if not all(max(run) == shared[-1] for run in found):
-        rows.append(("end", [run[max(run)] for run in found]))
+    shared = [generation for generation in measured[0] if all(generation in run for run in measured)]
+    rows = [(f"{generation}", [run[generation] for run in measured]) for generation in shared]
+    if not all(max(run) == shared[-1] for run in measured):
+        rows.append(("end", [run[max(run)] for run in measured]))
 
     def cell(values: list[float]) -> str:
         return "lost in noise" if any(isnan(value) for value in values) else spread(values, digits)

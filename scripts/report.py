@@ -34,40 +34,40 @@ def experiments() -> tables.Experiments:
 
 def from_runs(runs: list[Run], known: tables.Experiments) -> list[page.Section]:
     """Every part that there are runs for."""
-    found = []
+    sections = []
     for part in track(PARTS, "parts", len(PARTS)):
         chosen = part.select(runs, known)
         rows = {name: made for name, make in part.tables.items() if (made := make(chosen, known))}
         figures = drawn(part.figures, chosen, known)
         if rows or figures:
             commands = list(dict.fromkeys(str(run.summary["command"]) for run in chosen))
-            found.append(page.Section(part.title, part.text, rows, figures, commands))
-    return found
+            sections.append(page.Section(part.title, part.text, rows, figures, commands))
+    return sections
 
 
 def drawn(draw: dict[str, Draw], runs: list[Run], known: tables.Experiments) -> dict[str, Figure]:
     """The figures that there are runs for; one whose checkpoint cannot be read is left out."""
-    found = {}
+    drawings = {}
     for name, make in draw.items():
         try:
             if figure := make(runs, known):
-                found[name] = figure
+                drawings[name] = figure
         except UserError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
-    return found
+    return drawings
 
 
 def from_analyses(folders: list[Path]) -> list[page.Section]:
     """What `scripts/theory.py` and `scripts/analyse.py` left: a table each, a figure, and the command."""
-    found = []
+    sections = []
     for record in sorted({file for folder in folders for file in folder.rglob("*.command")}):
         with record.with_suffix(".csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         drawn = record.with_suffix(".png")
         figures = {record.stem: drawn} if drawn.exists() else {}
         title = f"Theory and analysis: {record.stem}"
-        found.append(page.Section(title, "", {record.stem: rows}, figures, [record.read_text().strip()]))
-    return found
+        sections.append(page.Section(title, "", {record.stem: rows}, figures, [record.read_text().strip()]))
+    return sections
 
 
 def unfinished(folders: list[Path]) -> list[page.Section]:
@@ -108,12 +108,12 @@ def report(folders: list[Path], out: Path, documents: list[Path]) -> None:
         files = page.write(sections, about(runs), out)
     except OSError as error:
         raise UserError(f"{out} cannot be written to ({error.strerror}); choose another --out") from error
-    found = {name: rows for section in sections for name, rows in section.tables.items()}
-    for name, rows in found.items():
+    named = {name: rows for section in sections for name, rows in section.tables.items()}
+    for name, rows in named.items():
         print(f"\n## {name}\n\n{markdown(rows)}")
     print(f"\nwritten to {out}: {', '.join(files)}\nopen {out / 'index.html'} in a browser")
     for document in documents:
-        insert(found, document)
+        insert(named, document)
         print(f"tables put into {document}")
 
 

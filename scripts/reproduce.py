@@ -108,22 +108,22 @@ STAGES: list[Stage | Analysis] = [
 def arguments(stage: Stage, scale: str, out: Path) -> list[str]:
     """The command line of a stage, as for `scripts/train.py`."""
     seeds = "0" if stage.slow and scale == "laptop" else SEEDS[scale]
-    own = [*stage.overrides, *(stage.tiny if scale == "smoke" else ())]
+    overrides = [*stage.overrides, *(stage.tiny if scale == "smoke" else ())]
     if stage.evolved:
         (source,) = (each for each in STAGES if each.name == stage.evolved)
         assert isinstance(source, Stage)
         tiny, evolved = source.tiny if scale == "smoke" else (), out / source.name
         job = sweep_folder([*source.overrides, *tiny, "seed=${seed}"], str(evolved))
-        own.append(f"learner.evolved={evolved}/{job}")
-    return ["-m", *own, f"seed={seeds}", f"hydra.sweep.dir={out / stage.name}", "sweep.resume=true"]
+        overrides.append(f"learner.evolved={evolved}/{job}")
+    return ["-m", *overrides, f"seed={seeds}", f"hydra.sweep.dir={out / stage.name}", "sweep.resume=true"]
 
 
 def missing(stage: Stage | Analysis, scale: str, out: Path) -> tuple[int, int]:
     """How many jobs a stage still has to do, and how many it has."""
     if isinstance(stage, Analysis):
         return int(not (out / "theory" / f"{stage.name}.command").exists()), 1
-    found: list[Job] = check(normalise_overrides(arguments(stage, scale, out), CONFIGS)[1:], True, CONFIGS, LEARNERS)
-    return sum(not (job.folder and (job.folder / SUMMARY).exists()) for job in found), len(found)
+    jobs: list[Job] = check(normalise_overrides(arguments(stage, scale, out), CONFIGS)[1:], True, CONFIGS, LEARNERS)
+    return sum(not (job.folder and (job.folder / SUMMARY).exists()) for job in jobs), len(jobs)
 
 
 def seconds(stage: Stage | Analysis, scale: str) -> float:

@@ -83,10 +83,10 @@ def all_reduce(size: int, workers: int, machine: Machine) -> float:
 def generation(N: int, workers: int, machine: Machine) -> tuple[float, float, float]:
     """Seconds a worker computes, seconds they exchange, and bytes that one must hold."""
     blocks = -(-N // BLOCK)
-    mine = min(-(-blocks // workers) * BLOCK, N)
+    shard = min(-(-blocks // workers) * BLOCK, N)
     exchange = all_reduce(8 * N, workers, machine) + all_reduce(16 * GENES, workers, machine)
-    tile = min(mine, 1024)
-    return mine * machine.network, exchange, 4 * WEIGHTS * tile + tile * GENES + 4 * 8 * N
+    tile = min(shard, 1024)
+    return shard * machine.network, exchange, 4 * WEIGHTS * tile + tile * GENES + 4 * 8 * N
 
 
 def model() -> None:

@@ -56,9 +56,9 @@ def generations(m: int, n: int, d: int, seed: int) -> Iterator[tuple[float, floa
         yield fell, guaranteed, ROUNDING * (metrics["loss"] + fell)
 
 
-def linear_evolution(own: LinearConfig, patience: int, seed: int) -> LinearEvolution:
+def linear_evolution(learner_config: LinearConfig, patience: int, seed: int) -> LinearEvolution:
     """The learner of `experiment=nne_linear` with other numbers."""
-    config = Config(data=None, learner=own, trainer=TrainerConfig(max_steps=patience), seed=seed)
+    config = Config(data=None, learner=learner_config, trainer=TrainerConfig(max_steps=patience), seed=seed)
     return LinearEvolution(config, NOTHING, CPU)
 
 
@@ -91,18 +91,18 @@ def proof_cosine(target: LinearTarget) -> float:
 
 def cost(out: Path, seeds: int) -> list[Row]:
     """The fewest individuals, generations x N, until ``W p`` is close to the target, with ``n = 2 m^3`` genes."""
-    rows, found = [], []
+    rows, costs = [], []
     for m in track(INPUTS, "dimensions", len(INPUTS)):
         cheapest = [fewest(m, seed) for seed in range(seeds)]
-        found.append([individuals for individuals, _, _ in cheapest])
+        costs.append([individuals for individuals, _, _ in cheapest])
         row = {"m": f"{m}", "n": f"{2 * m**3}", "N": spread((N for _, N, _ in cheapest), 0)}
         row |= {"generations": spread((g for _, _, g in cheapest), 0)}
-        rows.append(row | {"individuals that lived": spread(found[-1], 0)})
-    exponent, error, line = power_law(INPUTS, found)
+        rows.append(row | {"individuals that lived": spread(costs[-1], 0)})
+    exponent, error, line = power_law(INPUTS, costs)
     figure, axes = figures.new()
-    middle = [mean(f) for f in found]
+    middle = [mean(f) for f in costs]
     axes.errorbar(
-        INPUTS, middle, [stdev(f) if len(f) > 1 else 0 for f in found], marker="o", linestyle="", markersize=4
+        INPUTS, middle, [stdev(f) if len(f) > 1 else 0 for f in costs], marker="o", linestyle="", markersize=4
     )
     axes.plot(INPUTS, [line(m) for m in INPUTS], label=f"m^({exponent:.2f} ± {error:.2f})")
     axes.set(xscale="log", yscale="log", xlabel="inputs m", ylabel=f"individuals until the cosine is {CLOSE:g}")
@@ -124,8 +124,8 @@ def fewest(m: int, seed: int) -> tuple[float, int, int]:
 
 def lives(m: int, N: int, seed: int, enough: float) -> tuple[float, int, int]:
     """Individuals that lived until the target was learnt, N, and the generations; infinite if it takes too many."""
-    own = LinearConfig(inputs=m, genes=2 * m**3, nonzeros=max(m // 2, 1), population=N, stop_at_cosine=CLOSE)
-    learner = linear_evolution(own, PATIENCE, seed)
+    learner_config = LinearConfig(inputs=m, genes=2 * m**3, nonzeros=max(m // 2, 1), population=N, stop_at_cosine=CLOSE)
+    learner = linear_evolution(learner_config, PATIENCE, seed)
     while not learner.reason_to_stop():
         if learner.generation == PATIENCE or N * learner.generation >= enough:
             return float("inf"), N, learner.generation
@@ -133,9 +133,9 @@ def lives(m: int, N: int, seed: int, enough: float) -> tuple[float, int, int]:
     return float(N * learner.generation), N, learner.generation
 
 
-def power_law(sizes: Iterable[int], found: list[list[float]]) -> tuple[float, float, Callable[[float], float]]:
+def power_law(sizes: Iterable[int], numbers: list[list[float]]) -> tuple[float, float, Callable[[float], float]]:
     """The exponent of growth with its standard error, by least squares on logarithms, and the fitted curve."""
-    pairs = [(np.log(m), np.log(v)) for m, values in zip(sizes, found, strict=True) for v in values]
+    pairs = [(np.log(m), np.log(v)) for m, values in zip(sizes, numbers, strict=True) for v in values]
     x, y = np.array(pairs).T
     (slope, offset), covariance = np.polyfit(x, y, 1, cov=True)
     return float(slope), float(covariance[0, 0] ** 0.5), lambda m: float(np.exp(offset) * m**slope)

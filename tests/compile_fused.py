@@ -13,7 +13,7 @@ from nne.population.triton import kernels as kernels
 
 capability = int(sys.argv[1])
 shape = {"C": 10, "CHUNK": kernels.CHUNK, "BN": kernels.BN, "BB": kernels.BB, "REWARD": True, "WIDEN": False}
-arrays = {"weights": "*bf16", "first": "*i32", "source": "*i32", "pixels": "*bf16", "labels": "*i64", "found": "*fp32"}
+arrays = {"weights": "*bf16", "first": "*i32", "source": "*i32", "pixels": "*bf16", "labels": "*i64", "out": "*fp32"}
 numbers = {"N": "i32", "B": "i32", "units": "i32", "temperature": "fp32", "ceiling": "fp32"}
 source = ASTSource(kernels.evaluate, {**arrays, **numbers, **dict.fromkeys(shape, "constexpr")}, shape)
 compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": kernels.WARPS})

@@ -126,11 +126,11 @@ def summary(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "summary.json").read_text())
 
 
-def without_times(found: dict[str, Any]) -> dict[str, Any]:
+def without_times(result: dict[str, Any]) -> dict[str, Any]:
     """A summary less what may differ between two runs with the same result."""
-    config = {**found["config"], "run_dir": None, "resume": None, "trainer": None}
+    config = {**result["config"], "run_dir": None, "resume": None, "trainer": None}
     volatile = ("seconds", "overhead_seconds", "peak_memory_gib", "command", "config")
-    return {**{k: v for k, v in found.items() if k not in volatile}, "config": config}
+    return {**{k: v for k, v in result.items() if k not in volatile}, "config": config}
 
 
 def altered(config: Config, **learner: Any) -> Config:

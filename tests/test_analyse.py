@@ -24,8 +24,8 @@ def test_the_gradient_is_that_of_lemma_1(small: Config, digits: Dataset, fp32: C
     p = torch.linspace(0.2, 0.8, 7, dtype=torch.float64, requires_grad=True)
     chance = torch.where(every, p, 1 - p).prod(dim=1)
     (expected,) = torch.autograd.grad(chance @ delta, p)
-    found = gradient(learner, p.detach(), 0, range(40_000))
-    torch.testing.assert_close(found, expected, rtol=0, atol=0.02 * float(expected.abs().max()) + 0.003)
+    result = gradient(learner, p.detach(), 0, range(40_000))
+    torch.testing.assert_close(result, expected, rtol=0, atol=0.02 * float(expected.abs().max()) + 0.003)
 
 
 def test_noise_does_not_lower_the_cosine() -> None:
@@ -40,8 +40,8 @@ def test_noise_does_not_lower_the_cosine() -> None:
 
 def test_a_generation_steps_along_the_gradient(small: Config, digits: Dataset, fp32: Compute) -> None:
     learner = NetworkEvolution(altered(small, population=400, batch=None, epsilon=0.1), digits, fp32)
-    found = alignment(learner, learner.evolution.p, 0, 8000)
-    assert found.natural > 0.3
+    result = alignment(learner, learner.evolution.p, 0, 8000)
+    assert result.natural > 0.3
     assert learner.generation == 1
 
 

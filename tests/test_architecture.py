@@ -72,18 +72,18 @@ def test_pruning_dead_units_and_exact_twins_changes_no_answer(seed: int) -> None
 
 def test_twins_are_found_by_definition() -> None:
     h = activities(network(1, (40,), inputs=2), images(1, inputs=2))[0]
-    found = twins(h)
+    result = twins(h)
     for i in range(3):
         single: list[int] = []
         for j in range(40):
             likeness = torch.corrcoef(h[i].double())[j] if bool(h[i, j].std() > 0) else torch.zeros(40)
             alike = [k for k in single if float(likeness[k]) >= 0.95]
             if alike:
-                assert int(found[i, j]) == max(alike, key=lambda k: float(likeness[k]))
+                assert int(result[i, j]) == max(alike, key=lambda k: float(likeness[k]))
             else:
-                assert int(found[i, j]) == -1
+                assert int(result[i, j]) == -1
                 single.append(j)
-    assert bool((found >= 0).any())
+    assert bool((result >= 0).any())
 
 
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 0.25, 0.5, 0.9]))
@@ -104,10 +104,10 @@ def test_structure_of_a_network_that_is_known() -> None:
     first = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1], [1, 1, 0, 0], [0, 0, 0, -1]])[None]
     outputs = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 0.001]])[None]
     present = [first[0] != 0, outputs[0] != 0]
-    found = structure([first, outputs], present, torch.rand(30, 4, generator=torch.Generator().manual_seed(0)))
-    assert found.dead == pytest.approx(1 / 4)
-    assert found.redundant == pytest.approx(1 / 4)
-    assert found.zero == pytest.approx((0 + 1 / 4) / 2, abs=0.1)
-    assert found.in_degree == pytest.approx((2 + 2 + 2 + 1) / 4)
-    assert found.out_degree == pytest.approx(1)
-    assert found.density == pytest.approx((7 + 3) / 24, rel=1e-3)
+    result = structure([first, outputs], present, torch.rand(30, 4, generator=torch.Generator().manual_seed(0)))
+    assert result.dead == pytest.approx(1 / 4)
+    assert result.redundant == pytest.approx(1 / 4)
+    assert result.zero == pytest.approx((0 + 1 / 4) / 2, abs=0.1)
+    assert result.in_degree == pytest.approx((2 + 2 + 2 + 1) / 4)
+    assert result.out_degree == pytest.approx(1)
+    assert result.density == pytest.approx((7 + 3) / 24, rel=1e-3)

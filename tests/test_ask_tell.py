@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nne import Evolution
 from nne.learners.network import NetworkEvolution
-from nne.selection import RULES
+from nne.selection import RULES, Execution
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
@@ -41,7 +41,7 @@ def test_the_same_generation_however_asked() -> None:
     assert x.shape == (30, 40)
     assert torch.equal(torch.cat([evolution.ask(range(11)), evolution.ask(range(11, 30))]), x)
     assert torch.equal(evolution.ask_free(range(30)), x)
-    first, second = Evolution(genes=40, population=30, seed=3, tile=7), evolution
+    first, second = Evolution(genes=40, population=30, seed=3, execution=Execution(tile=7)), evolution
     for each in (first, second):
         each.ask()
         each.tell(ones(x))
@@ -159,3 +159,21 @@ def test_a_frozen_run_resumes_bit_for_bit(small: Config, digits: Dataset, fp32: 
         resumed.step()
     assert len(broken.evolution.free) < 300
     assert state_sha256(resumed.state_dict()) == state_sha256(unbroken.state_dict())
+
+
+def test_the_best_individual_so_far_is_kept_and_saved() -> None:
+    evolution = Evolution(genes=30, population=20, seed=5)
+    assert evolution.best.fitness == -float("inf")
+    told = []
+    for _ in range(6):
+        x = evolution.ask()
+        fitness = x[:, :15].sum(dim=1) - 0.5 * x[:, 15:].sum(dim=1)
+        told += list(zip(fitness.tolist(), x, strict=True))
+        evolution.tell(fitness)
+    fittest = max(told, key=lambda pair: pair[0])  # the first of equals
+    assert evolution.best.fitness == fittest[0]
+    assert torch.equal(evolution.best.x, fittest[1])
+    other = Evolution(genes=30, population=20, seed=5)
+    other.load_state_dict(evolution.state_dict())
+    assert other.best.fitness == fittest[0]
+    assert torch.equal(other.best.x, fittest[1])

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from nne.training.errors import UserError
-from nne.training.io.checkpoint import Facts, load, load_latest, save, saved, state_sha256
+from nne.training.io.checkpoint import Metadata, load, load_latest, save, saved, state_sha256
 
-FACTS = Facts("test", "embedded", 7, 1.5, {"seed": 0, "learner": {"genes": 3}})
+METADATA = Metadata("test", "embedded", 7, 1.5, {"seed": 0, "learner": {"genes": 3}})
 STATE = {"p": torch.rand(500, dtype=torch.float64), "generation": torch.tensor(7)}
 
 
 def test_round_trip_is_exact(tmp_path: Path) -> None:
-    state, facts = load(save(tmp_path, STATE, FACTS, keep=2))
-    assert facts == FACTS
+    state, metadata = load(save(tmp_path, STATE, METADATA, keep=2))
+    assert metadata == METADATA
     assert state.keys() == STATE.keys()
     assert all(torch.equal(state[k], STATE[k]) and state[k].dtype == STATE[k].dtype for k in STATE)
     assert state_sha256(state) == state_sha256(STATE)
@@ -29,14 +29,14 @@ def test_one_bit_changes_the_fingerprint() -> None:
 
 def test_the_latest_are_kept(tmp_path: Path) -> None:
     for step in (1, 20, 300):
-        save(tmp_path, STATE, Facts("test", "embedded", step, 0.0, {}), keep=2)
+        save(tmp_path, STATE, Metadata("test", "embedded", step, 0.0, {}), keep=2)
     assert [path.name for path in saved(tmp_path)] == ["step_0000000020.safetensors", "step_0000000300.safetensors"]
     assert sorted(tmp_path.iterdir()) == saved(tmp_path)
 
 
 def test_damage_anywhere_is_noticed_and_the_one_before_is_used(tmp_path: Path) -> None:
-    save(tmp_path, STATE, Facts("test", "embedded", 1, 0.0, {}), keep=2)
-    path = save(tmp_path, STATE, FACTS, keep=2)
+    save(tmp_path, STATE, Metadata("test", "embedded", 1, 0.0, {}), keep=2)
+    path = save(tmp_path, STATE, METADATA, keep=2)
     content = path.read_bytes()
     damaged = [content[:cut] for cut in range(0, len(content), 997)]
     damaged += [content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :] for at in range(0, len(content), 211)]
@@ -83,12 +83,12 @@ def test_a_hostile_pickle_is_refused_unexecuted(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(tmp_path, STATE, FACTS, keep=2)
+    save(tmp_path, STATE, METADATA, keep=2)
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("nne.training.io.checkpoint.save_file", full)
     with pytest.raises(UserError, match="No space left on device; earlier checkpoints are intact"):
-        save(tmp_path, STATE, Facts("test", "embedded", 8, 0.0, {}), keep=2)
+        save(tmp_path, STATE, Metadata("test", "embedded", 8, 0.0, {}), keep=2)
     assert load_latest(tmp_path)[1].step == 7

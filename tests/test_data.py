@@ -35,29 +35,29 @@ def fake(root: Path, name: str) -> Path:
 
 
 def test_embedded_digits_are_real_and_split_as_said() -> None:
-    found = data.load(DataConfig(source="embedded"), seed=0)
-    assert found.train_images.shape == (2000, 784)
-    assert found.test_images.shape == (3000, 784)
-    assert torch.bincount(found.train_labels).tolist() == [200] * 10
-    assert torch.bincount(found.test_labels).tolist() == [300] * 10
-    assert float(found.train_images.min()) == 0
-    assert float(found.train_images.max()) == 1
-    means = torch.stack([found.train_images[found.train_labels == c].mean(dim=0) for c in range(10)])
-    nearest = torch.cdist(found.test_images, means).argmin(dim=1)
-    assert float((nearest == found.test_labels).double().mean()) > 0.75  # class means alone classify real digits
+    result = data.load(DataConfig(source="embedded"), seed=0)
+    assert result.train_images.shape == (2000, 784)
+    assert result.test_images.shape == (3000, 784)
+    assert torch.bincount(result.train_labels).tolist() == [200] * 10
+    assert torch.bincount(result.test_labels).tolist() == [300] * 10
+    assert float(result.train_images.min()) == 0
+    assert float(result.train_images.max()) == 1
+    means = torch.stack([result.train_images[result.train_labels == c].mean(dim=0) for c in range(10)])
+    nearest = torch.cdist(result.test_images, means).argmin(dim=1)
+    assert float((nearest == result.test_labels).double().mean()) > 0.75  # class means alone classify real digits
 
 
 def test_no_image_is_both_trained_and_tested_on() -> None:
-    found = data.load(DataConfig(source="embedded"), seed=0)
-    assert float(torch.cdist(found.test_images, found.train_images).min()) > 0
+    result = data.load(DataConfig(source="embedded"), seed=0)
+    assert float(torch.cdist(result.test_images, result.train_images).min()) > 0
 
 
 def test_classes_are_renumbered_in_the_order_given() -> None:
-    found = data.load(DataConfig(source="embedded", classes=[7, 3], per_class=5), seed=1)
+    result = data.load(DataConfig(source="embedded", classes=[7, 3], per_class=5), seed=1)
     everything = data.load(DataConfig(source="embedded"), seed=0)
-    assert found.train_labels.tolist() == [0] * 5 + [1] * 5
+    assert result.train_labels.tolist() == [0] * 5 + [1] * 5
     sevens = everything.test_images[everything.test_labels == 7]
-    assert torch.equal(found.test_images[found.test_labels == 0], sevens)
+    assert torch.equal(result.test_images[result.test_labels == 0], sevens)
 
 
 def test_training_images_depend_on_the_seed_only() -> None:
@@ -71,10 +71,10 @@ def test_auto_uses_the_embedded_digits_and_warns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("NNE_DATA", str(tmp_path))
-    found = data.load(DataConfig(**EMPTY), seed=0)
-    assert found.name == "embedded"
-    assert str(tmp_path) in found.note
-    assert "data.download=false" in found.note
+    result = data.load(DataConfig(**EMPTY), seed=0)
+    assert result.name == "embedded"
+    assert str(tmp_path) in result.note
+    assert "data.download=false" in result.note
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert record.getMessage().startswith("THIS IS NOT MNIST")
@@ -93,8 +93,8 @@ def test_files_are_found_where_they_usually_are(tmp_path: Path, place: str, endi
         (tmp_path / place).mkdir(parents=True, exist_ok=True)
         target = tmp_path / place / f"{name}{'.gz' if '.gz' in ending else ''}"
         target.write_bytes(gzip.compress(file.read_bytes(), 1) if ".gz" in ending else file.read_bytes())
-    found = data.load(DataConfig(source="fashion_mnist", root=str(tmp_path), classes=[2, 8]), seed=0)
-    assert len(found.train_labels) == 400
+    result = data.load(DataConfig(source="fashion_mnist", root=str(tmp_path), classes=[2, 8]), seed=0)
+    assert len(result.train_labels) == 400
 
 
 def test_a_packed_file_that_is_broken_is_one_line(tmp_path: Path) -> None:
@@ -106,9 +106,9 @@ def test_a_packed_file_that_is_broken_is_one_line(tmp_path: Path) -> None:
 def test_a_torchvision_that_cannot_be_imported_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)  # makes `import torchvision` raise ImportError
     monkeypatch.setenv("NNE_DATA", str(tmp_path))
-    found = data.load(DataConfig(source="auto"), seed=0)
-    assert found.name == "embedded"
-    assert "torchvision, which would download it, cannot be imported" in found.note
+    result = data.load(DataConfig(source="auto"), seed=0)
+    assert result.name == "embedded"
+    assert "torchvision, which would download it, cannot be imported" in result.note
     with pytest.raises(UserError, match="a torchvision built for this torch"):
         data.load(DataConfig(source="mnist", root=str(tmp_path)), seed=0)
 
@@ -124,10 +124,10 @@ def test_root_comes_from_the_config_then_the_environment_then_the_cache(monkeypa
 
 def test_fashion_mnist_is_read_from_its_files(tmp_path: Path) -> None:
     fake(tmp_path, "fashion_mnist")
-    found = data.load(DataConfig(source="fashion_mnist", root=str(tmp_path), classes=[2, 8]), seed=0)
-    assert found.name == "fashion_mnist"
-    assert len(found.train_labels) == 400
-    assert len(found.test_labels) == 2000
+    result = data.load(DataConfig(source="fashion_mnist", root=str(tmp_path), classes=[2, 8]), seed=0)
+    assert result.name == "fashion_mnist"
+    assert len(result.train_labels) == 400
+    assert len(result.test_labels) == 2000
 
 
 def test_altered_mnist_is_refused(tmp_path: Path) -> None:
@@ -174,6 +174,6 @@ def test_nothing_is_asked_of_a_network_unless_a_download_is_allowed(
     monkeypatch.setattr(socket.socket, "connect", connect)
     monkeypatch.setattr(socket, "getaddrinfo", connect)
     monkeypatch.setenv("NNE_DATA", str(tmp_path))
-    found = data.load(DataConfig(source="auto", download=False, per_class=20), seed=0)
-    assert found.name == "embedded"
-    assert "data.download=false forbids to download it" in found.note
+    result = data.load(DataConfig(source="auto", download=False, per_class=20), seed=0)
+    assert result.name == "embedded"
+    assert "data.download=false forbids to download it" in result.note

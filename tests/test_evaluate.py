@@ -33,9 +33,9 @@ def test_what_a_run_has_learnt(
     monkeypatch.setenv("COLUMNS", "200")
     script.evaluate(tmp_path / "run", "test")
     printed = capsys.readouterr().out
-    found = re.findall(r"│ (\d) +│ 300 +│ ([\d.]+) +│", printed)
-    assert [digit for digit, _ in found] == list("0123456789")
-    mean = sum(float(share) for _, share in found) / 10
+    result = re.findall(r"│ (\d) +│ 300 +│ ([\d.]+) +│", printed)
+    assert [digit for digit, _ in result] == list("0123456789")
+    mean = sum(float(share) for _, share in result) / 10
     told = re.search(r"(?:individuals|accuracy): ([\d.]+)%", printed)
     assert told
     assert float(told[1]) == pytest.approx(mean, abs=0.01)

@@ -134,12 +134,12 @@ def test_the_networks_that_stand_for_a_fixed_population_are_its_individuals(
 ) -> None:
     learner = NetworkEvolution(small, digits, fp32)
     learner.evolution.p = (learner.evolution.p > 0.5).double()
-    found = learner.performance(digits.test_images, digits.test_labels, 3)
-    assert found.individuals.tolist() == [found.modal] * 3
-    assert found.mean_weights == found.modal == found.vote
-    assert found.sd == 0
-    assert float(found.confusion.diagonal().sum()) / 3000 == pytest.approx(found.modal)
-    assert found.confusion.sum(dim=1).tolist() == [300.0] * 10
+    result = learner.performance(digits.test_images, digits.test_labels, 3)
+    assert result.individuals.tolist() == [result.modal] * 3
+    assert result.mean_weights == result.modal == result.vote
+    assert result.sd == 0
+    assert float(result.confusion.diagonal().sum()) / 3000 == pytest.approx(result.modal)
+    assert result.confusion.sum(dim=1).tolist() == [300.0] * 10
 
 
 def test_figures_can_be_drawn(small: Config, digits: Dataset, fp32: Compute, tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -45,14 +45,14 @@ def test_the_exported_network_answers_as_the_run_does(experiment: str, tmp_path:
     weights, graph = export.save(learner.as_module(), 784, tmp_path / "export", {"classes": digits.classes})
     images, labels = digits.test_images, digits.test_labels
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    found = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+    result = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
     if experiment == "nne_cnn":
         with pytest.raises(UserError, match=r"holds the state_dict of nne.training.models.cnn.SmallCNN"):
             export.load(weights)
     else:
         with torch.no_grad():
-            torch.testing.assert_close(export.load(weights)(images), found, rtol=1e-4, atol=1e-4)
-    right = float((found.argmax(dim=1) == labels).double().mean())
+            torch.testing.assert_close(export.load(weights)(images), result, rtol=1e-4, atol=1e-4)
+    right = float((result.argmax(dim=1) == labels).double().mean())
     measured = learner.evaluate(images, labels)
     accuracy = measured["test/modal"] if experiment.startswith("nne") else measured["test/accuracy"]
     assert right == pytest.approx(accuracy, abs=0.001)  # an image on the edge may fall either way

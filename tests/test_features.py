@@ -93,24 +93,24 @@ def test_a_gram_matrix_that_cannot_fit_is_refused(digits: Dataset, monkeypatch: 
 @pytest.mark.parametrize("cap", [None, 10, 200])
 def test_gram_matrix_equals_its_definition(digits: Dataset, presynaptic: str, cap: int | None) -> None:
     config = FeaturesConfig(width=UNITS + 100, cap=cap)
-    found = gram(config, 0, DopamineConfig(presynaptic=presynaptic), digits)
+    result = gram(config, 0, DopamineConfig(presynaptic=presynaptic), digits)
     layer = RandomFeatures(config, 0, digits.train_images, torch.float32)
     h, h_test = (dense(layer(images), layer.width).double() for images in (digits.train_images, digits.test_images))
     psi = (h > 0).double() if presynaptic == "binary" else h
     start = layer.output_weights(10, "uniform").double()
     for mine, expected in (
-        (found.train, h @ psi.T),
-        (found.across(digits.test_images).K, h_test @ psi.T),
-        (found.base, h @ start),
-        (found.across(digits.test_images).base, h_test @ start),
-        (found.psi, psi @ psi.T),
-        (found.psi_base, psi @ start),
-        (found.start, start.square().sum(dim=0)),
+        (result.train, h @ psi.T),
+        (result.across(digits.test_images).K, h_test @ psi.T),
+        (result.base, h @ start),
+        (result.across(digits.test_images).base, h_test @ start),
+        (result.psi, psi @ psi.T),
+        (result.psi_base, psi @ start),
+        (result.start, start.square().sum(dim=0)),
     ):
         torch.testing.assert_close(mine.double(), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
     activity = of_features(h, digits.train_labels)
-    torch.testing.assert_close(found.activity.firing, activity.firing)
-    torch.testing.assert_close(found.activity.overlap, activity.overlap, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(result.activity.firing, activity.firing)
+    torch.testing.assert_close(result.activity.overlap, activity.overlap, rtol=1e-4, atol=1e-4)
 
 
 def test_the_overlap_of_classes_is_a_mean_over_pairs_of_images() -> None:

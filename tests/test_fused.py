@@ -66,8 +66,8 @@ def test_networks_are_dense_float64_ones(case: Case, individuals: int, frozen: b
     scale = max(float(expected.abs().max()), 1.0)
     assert float((logits_of(population, given_x, y) - expected).abs().max()) <= 1e-5 * scale
     labels = torch.arange(len(y)) % case.topology.classes
-    found = population.rewards(given_x, population.gather(y), labels, 0.7)
-    torch.testing.assert_close(found, reward(expected, labels, 0.7).sum(dim=1), rtol=1e-4, atol=1e-4)
+    result = population.rewards(given_x, population.gather(y), labels, 0.7)
+    torch.testing.assert_close(result, reward(expected, labels, 0.7).sum(dim=1), rtol=1e-4, atol=1e-4)
 
 
 def test_bfloat16_selects_in_the_same_direction() -> None:
@@ -76,10 +76,10 @@ def test_bfloat16_selects_in_the_same_direction() -> None:
     x, labels = case.genotypes(100), torch.arange(64) % 10
     exact = reward(dense_logits(case.topology, case.W, x, case.images), labels, 1.0).mean(dim=1)
     population = FusedPopulation(case.topology, case.W, case.seen, CPU, torch.bfloat16)
-    found = population.rewards(x, population.gather(case.images), labels, 1.0) / 64
-    assert float((found - exact).abs().max() / exact.abs().mean()) < 1e-2
+    result = population.rewards(x, population.gather(case.images), labels, 1.0) / 64
+    assert float((result - exact).abs().max() / exact.abs().mean()) < 1e-2
     steps = []
-    for delta in (found, exact):
+    for delta in (result, exact):
         means = means_of(x, standardise(delta))
         steps.append(case.p * (1 - case.p) * (means.f - means.f_bar))
     assert float(torch.cosine_similarity(*steps, dim=0)) > 0.999

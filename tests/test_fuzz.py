@@ -169,12 +169,12 @@ def test_a_picture_is_a_digit_or_one_line(content: bytes, tmp_path: Path) -> Non
 
 
 STATE = {"p": torch.rand(30, dtype=torch.float64), "generation": torch.tensor(7)}
-FACTS = checkpoint.Facts("test", "embedded", 7, 1.5, {"seed": 0})
+METADATA = checkpoint.Metadata("test", "embedded", 7, 1.5, {"seed": 0})
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return checkpoint.save(tmp_path_factory.mktemp("whole"), STATE, FACTS, keep=1).read_bytes()
+    return checkpoint.save(tmp_path_factory.mktemp("whole"), STATE, METADATA, keep=1).read_bytes()
 
 
 @many
@@ -182,12 +182,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_a_checkpoint_is_what_was_saved_or_one_line(data: st.DataObject, whole: bytes, tmp_path: Path) -> None:
     path = tmp_path / "step_0000000007.safetensors"
     path.write_bytes(data.draw(damaged(whole)))
-    found, line = answer(checkpoint.load, path)
-    if found is None:
+    result, line = answer(checkpoint.load, path)
+    if result is None:
         assert str(path) in line
     else:
-        assert checkpoint.state_sha256(found[0]) == checkpoint.state_sha256(STATE)
-        assert found[1] == FACTS
+        assert checkpoint.state_sha256(result[0]) == checkpoint.state_sha256(STATE)
+        assert result[1] == METADATA
 
 
 anything: st.SearchStrategy[Any] = st.recursive(
@@ -204,10 +204,10 @@ layers = st.lists(
 @many
 @given(told=st.one_of(anything, layers))
 def test_what_a_file_says_of_itself_is_not_believed(told: Any, tmp_path: Path) -> None:
-    """A well-formed file with any facts, and their right SHA-256; or with any layers."""
+    """A well-formed file with any metadata, and their right SHA-256; or with any layers."""
     text = json.dumps(told)
     path = tmp_path / "step_0000000007.safetensors"
-    path.write_bytes(save(STATE, {"facts": text, "sha256": checkpoint._digest(STATE, text), "layers": text}))
+    path.write_bytes(save(STATE, {"metadata": text, "sha256": checkpoint._digest(STATE, text), "layers": text}))
     for read in (checkpoint.load, export.load):
-        found, line = answer(read, path)
-        assert str(path) in line or (read is export.load and isinstance(found, torch.nn.Sequential))
+        result, line = answer(read, path)
+        assert str(path) in line or (read is export.load and isinstance(result, torch.nn.Sequential))

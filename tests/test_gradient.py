@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nne.learners.config import LifetimeConfig
-from nne.learners.finetune import Lifetime
+from nne.learners.config import FinetuneConfig
+from nne.learners.finetune import Finetune
 from nne.learners.network import NetworkEvolution
 from nne.training.baselines.gradient import GradientDescent
 from nne.training.config import Config, DataConfig, GradientConfig, NetworkConfig, TrainerConfig, to_dict
@@ -78,9 +78,9 @@ def test_networks_that_train_together_do_not_feel_each_other(digits: Dataset, fp
     assert isinstance(together.network, OutputLayer)
     difference = (together.network.w[1] - alone.network.w[0]).abs()
     assert float((difference > 1e-5).double().mean()) < 0.001  # SignSGD may turn a gradient of rounding size
-    found = together.summary(digits.test_images, digits.test_labels)
-    assert len(found["networks"]) == 3
-    assert found["test_accuracy"] == pytest.approx(sum(found["networks"]) / 3)
+    result = together.summary(digits.test_images, digits.test_labels)
+    assert len(result["networks"]) == 3
+    assert result["test_accuracy"] == pytest.approx(sum(result["networks"]) / 3)
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam", "signsgd"])
@@ -115,69 +115,69 @@ def evolved(small: Config, digits: Dataset, fp32: Compute, tmp_path: Path) -> Pa
     learner = NetworkEvolution(small, digits, fp32)
     for _ in range(3):
         learner.step()
-    facts = checkpoint.Facts("nne_mnist10", digits.name, 3, 1.0, to_dict(small))
-    checkpoint.save(tmp_path / "evolved" / "checkpoints", learner.state_dict(), facts, 1)
+    metadata = checkpoint.Metadata("nne_mnist10", digits.name, 3, 1.0, to_dict(small))
+    checkpoint.save(tmp_path / "evolved" / "checkpoints", learner.state_dict(), metadata, 1)
     return tmp_path / "evolved"
 
 
-def lifetime(evolved: Path, small: Config, seed: int = 0, **learner: object) -> Config:
-    own = LifetimeConfig(evolved=str(evolved), individuals=4, learning_rate=0.001, **learner)  # type: ignore[arg-type]
+def finetune_config(evolved: Path, small: Config, seed: int = 0, **learner: object) -> Config:
+    own = FinetuneConfig(evolved=str(evolved), individuals=4, learning_rate=0.001, **learner)  # type: ignore[arg-type]
     return replace(small, seed=seed, learner=own, trainer=TrainerConfig(max_steps=60))
 
 
 def test_individuals_are_born_as_evolution_would_have_them(
     evolved: Path, small: Config, digits: Dataset, fp32: Compute
 ) -> None:
-    learner = Lifetime(lifetime(evolved, small), digits, fp32)
+    learner = Finetune(finetune_config(evolved, small), digits, fp32)
     parents = NetworkEvolution(small, digits, fp32)
-    state, facts = checkpoint.load_latest(evolved / "checkpoints")
+    state, metadata = checkpoint.load_latest(evolved / "checkpoints")
     parents.load_state_dict(state)
     from nne.genome import draw
 
-    x = draw(parents.evolution.p, 0, facts.step, range(4), stream="lifetime")
+    x = draw(parents.evolution.p, 0, metadata.step, range(4), stream="lifetime")
     of_population = torch.zeros(4, dtype=torch.float64)
     for who, which, logits in parents.tested.evaluate(
         lambda some: x[some.start : some.stop], range(4), digits.test_images
     ):
         of_population[who.start : who.stop] += (logits.argmax(dim=1) == digits.test_labels[which]).sum(dim=1)
-    assert torch.equal(learner.at_birth, of_population / len(digits.test_labels))
+    assert torch.equal(learner.initial, of_population / len(digits.test_labels))
 
 
-def test_a_lifetime_improves_on_birth_and_touches_the_output_layer_alone(
+def test_finetuning_improves_and_touches_the_output_layer_alone(
     evolved: Path, small: Config, digits: Dataset, fp32: Compute
 ) -> None:
-    learner = Lifetime(lifetime(evolved, small), digits, fp32)
+    learner = Finetune(finetune_config(evolved, small), digits, fp32)
     seen = learner.seen
     assert isinstance(seen, Tensor)
     before = seen.clone()
     for _ in range(60):
         learner.step()
     assert torch.equal(before, seen)
-    found = learner.summary(digits.test_images, digits.test_labels)
-    assert found["grown"]["mean"] > found["at_birth"]["mean"] + 0.1
-    assert found["test_accuracy"] == found["grown"]["mean"]
-    assert len(found["grown"]["each"]) == 4
-    assert not torch.equal(learner.at_birth, Lifetime(lifetime(evolved, small, seed=1), digits, fp32).at_birth)
+    result = learner.summary(digits.test_images, digits.test_labels)
+    assert result["after"]["mean"] > result["before"]["mean"] + 0.1
+    assert result["test_accuracy"] == result["after"]["mean"]
+    assert len(result["after"]["each"]) == 4
+    assert not torch.equal(learner.initial, Finetune(finetune_config(evolved, small, seed=1), digits, fp32).initial)
 
 
 def test_an_evolved_run_that_does_not_fit_is_refused(
     evolved: Path, small: Config, digits: Dataset, fp32: Compute
 ) -> None:
-    config = lifetime(evolved, small)
+    config = finetune_config(evolved, small)
     wider = replace(config, network=NetworkConfig(hidden=50, beta=0.02))
     fewer = replace(config, data=replace(DATA, classes=[0, 1]))
     for wrong, message in (
-        (lifetime(evolved.parent / "nowhere", small), "there is no such folder"),
+        (finetune_config(evolved.parent / "nowhere", small), "there is no such folder"),
         (wider, r"does not fit: network was .*hidden=40.* there, is .*hidden=50.* here"),
         (fewer, r"does not fit: data\.classes was \[0, 1, .*\] there, is \[0, 1\] here"),
     ):
         with pytest.raises(UserError, match=message):
-            Lifetime(wrong, digits, fp32)
-    state, facts = checkpoint.load_latest(evolved / "checkpoints")
-    other = replace(facts, config=to_dict(settings()), step=4)
+            Finetune(wrong, digits, fp32)
+    state, metadata = checkpoint.load_latest(evolved / "checkpoints")
+    other = replace(metadata, config=to_dict(settings()), step=4)
     checkpoint.save(evolved / "checkpoints", state, other, 1)
     with pytest.raises(UserError, match=r"must be a run of learner=evolution, is of gradient"):
-        Lifetime(config, digits, fp32)
+        Finetune(config, digits, fp32)
 
 
 def test_the_command_evolves_first_and_can_use_what_evolved(train: Command, tmp_path: Path) -> None:
@@ -186,14 +186,14 @@ def test_the_command_evolves_first_and_can_use_what_evolved(train: Command, tmp_
     first = f"learner.evolve=['experiment=nne_mnist10',{genes},'trainer.max_steps=5']"
     done = train("experiment=nne_signsgd_mnist10", *tiny, first, "learner.individuals=3", "run_dir=run", "seed=2")
     assert done.returncode == 0, done.stderr
-    found, parents = summary(tmp_path / "run"), summary(tmp_path / "run" / "evolved")
+    result, parents = summary(tmp_path / "run"), summary(tmp_path / "run" / "evolved")
     assert (parents["experiment"], parents["seed"], parents["generations"]) == ("nne_mnist10", 2, 5)
-    assert parents["config"]["network"] == found["config"]["network"]
-    assert len(found["grown"]["each"]) == 3
+    assert parents["config"]["network"] == result["config"]["network"]
+    assert len(result["after"]["each"]) == 3
     again = ["learner.evolved=run/evolved", "learner.individuals=3", "run_dir=again", "seed=2"]
     done = train("experiment=nne_signsgd_mnist10", *tiny, *again)
     assert done.returncode == 0, done.stderr
-    assert summary(tmp_path / "again")["state_sha256"] == found["state_sha256"]
+    assert summary(tmp_path / "again")["state_sha256"] == result["state_sha256"]
 
 
 @pytest.mark.parametrize(
@@ -225,11 +225,11 @@ def test_logits_that_overflow_stop_the_run_with_a_checkpoint(
     small = ["data=embedded", "data.per_class=20", "features.width=50", "trainer.max_steps=20", "run_dir=run"]
     done = train(f"experiment={experiment}", *small, *overrides)
     assert done.returncode == 2
-    found = re.fullmatch(
+    result = re.fullmatch(
         r"error: (?:logits/largest|train/loss) is no longer finite at epoch (\d+); "
         r"the last checkpoint is of epoch (\d+); go on with: python scripts/train\.py resume=run\n",
         done.stderr,
     )
-    assert found, done.stderr
-    _, facts = checkpoint.load_latest(tmp_path / "run" / "checkpoints")
-    assert facts.step == int(found[2]) < int(found[1])
+    assert result, done.stderr
+    _, metadata = checkpoint.load_latest(tmp_path / "run" / "checkpoints")
+    assert metadata.step == int(result[2]) < int(result[1])

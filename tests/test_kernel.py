@@ -17,6 +17,7 @@ from nne.learners.network import NetworkEvolution
 from nne.population.cpp import kernel
 from nne.population.cpp.networks import KernelPopulation
 from nne.population.weights import sparse_weight_matrix
+from nne.selection import Execution
 from nne.training.config import Config, NetworkConfig
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
@@ -65,10 +66,10 @@ def test_logits_are_those_of_dense_float64_networks(case: Case, individuals: int
         given_x = torch.cat([x[:, free], x.new_ones(individuals, 1)], dim=1)
     some = slice(0, 40)  # a dense float64 network each
     expected = dense_logits(case.topology, case.W, x[some], y)
-    found = logits_of(population, given_x, y)
+    result = logits_of(population, given_x, y)
     scale = max(float(expected.abs().max()), 1.0)
-    assert float((found[some] - expected).abs().max()) <= 1e-5 * scale
-    torch.testing.assert_close(found, population.dense_forward(x.double())(y), atol=1e-5 * scale, rtol=1e-5)
+    assert float((result[some] - expected).abs().max()) <= 1e-5 * scale
+    torch.testing.assert_close(result, population.dense_forward(x.double())(y), atol=1e-5 * scale, rtol=1e-5)
 
 
 def test_the_paper_s_size_and_no_bit_depends_on_threads(digits: Dataset) -> None:
@@ -77,17 +78,17 @@ def test_the_paper_s_size_and_no_bit_depends_on_threads(digits: Dataset) -> None
     W = sparse_weight_matrix(topology.links, 2000, 0.0025, 0)
     x = draw(initial_frequencies(2000, 0), 0, 0, range(200))
     population = KernelPopulation(topology, W, images.amax(dim=0) > 0)
-    found = logits_of(population, x, images)
+    result = logits_of(population, x, images)
     expected = dense_logits(topology, W, x[:20], images)
-    assert float((found[:20] - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
-    assert torch.equal(logits_of(population, x[:20], images), found[:20])
-    sums = carrier_sums([x], found[:, :2, 0].T, "cpp")
+    assert float((result[:20] - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
+    assert torch.equal(logits_of(population, x[:20], images), result[:20])
+    sums = carrier_sums([x], result[:, :2, 0].T, "cpp")
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(5)
         assert torch.equal(draw(initial_frequencies(2000, 0), 0, 0, range(200)), x)
-        assert torch.equal(logits_of(population, x, images), found)
-        assert torch.equal(carrier_sums([x], found[:, :2, 0].T, "cpp"), sums)
+        assert torch.equal(logits_of(population, x, images), result)
+        assert torch.equal(carrier_sums([x], result[:, :2, 0].T, "cpp"), sums)
     finally:
         torch.set_num_threads(threads)
 
@@ -161,7 +162,8 @@ def test_a_library_is_compiled_once(
 
 
 def test_evolution_for_any_fitness_can_use_the_kernel() -> None:
-    evolutions = [Evolution(genes=500, population=100, epsilon=0.5, backend=backend) for backend in ("torch", "cpp")]
+    executions = [Execution(backend=backend) for backend in ("torch", "cpp")]
+    evolutions = [Evolution(genes=500, population=100, epsilon=0.5, execution=each) for each in executions]
     for _ in range(10):
         drawn = [evolution.ask() for evolution in evolutions]
         assert torch.equal(*drawn)

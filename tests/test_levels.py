@@ -77,6 +77,6 @@ def test_a_run_has_the_same_bits_on_every_processor_with_fma(
             monkeypatch.setenv(variable, value) if value else monkeypatch.delenv(variable)
         done = command("experiment=nne_mnist10", *SMALL, "trainer.max_steps=20", "backend=cpp", f"run_dir={name}")
         assert done.returncode == 0, done.stderr
-    found = {name: summary(tmp_path / name) for name in limits}
-    assert found["avx2"]["instructions"] == "AVX2 with FMA"
-    assert {name: each["state_sha256"][:16] for name, each in found.items()} == dict.fromkeys(limits, EVOLVED)
+    result = {name: summary(tmp_path / name) for name in limits}
+    assert result["avx2"]["instructions"] == "AVX2 with FMA"
+    assert {name: each["state_sha256"][:16] for name, each in result.items()} == dict.fromkeys(limits, EVOLVED)

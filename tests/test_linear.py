@@ -132,11 +132,11 @@ SMALL = ["experiment=nne_linear", "learner.inputs=6", "learner.nonzeros=2", "lea
 def test_the_command_learns_the_target_and_never_violates_theorem_1(train: Command, tmp_path: Path) -> None:
     done = train(*SMALL, "run_dir=run", "trainer.max_steps=1000", "learner.stop_at_cosine=0.99")
     assert done.returncode == 0, done.stderr
-    found = summary(tmp_path / "run")
-    assert found["cosine"] >= 0.99
-    assert found["violations_of_theorem_1"] == 0
-    assert found["dataset"] == "none"
-    assert f"cosine {found['cosine']:.4f}" in done.stdout
+    result = summary(tmp_path / "run")
+    assert result["cosine"] >= 0.99
+    assert result["violations_of_theorem_1"] == 0
+    assert result["dataset"] == "none"
+    assert f"cosine {result['cosine']:.4f}" in done.stdout
     assert "0 training" not in done.stdout
     assert (tmp_path / "run" / "figures" / "weights.png").exists()
 

@@ -30,13 +30,13 @@ RUN = ["experiment=nne_mnist10", *SMALL, "trainer.max_steps=2", "backend=torch"]
 def test_without_a_home_there_is_a_folder_of_one_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "user_cache_path", lambda *a, **k: Path("~/.cache/nne"))  # as where there is no home
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    found = cache.user_cache()
-    assert found.parent == tmp_path
-    assert found.stat().st_mode & 0o777 == 0o700
-    assert cache.user_cache() == found
-    found.chmod(0o777)  # somebody else may have put code there
+    result = cache.user_cache()
+    assert result.parent == tmp_path
+    assert result.stat().st_mode & 0o777 == 0o700
+    assert cache.user_cache() == result
+    result.chmod(0o777)  # somebody else may have put code there
     other = cache.user_cache()
-    assert other != found
+    assert other != result
     assert other.stat().st_mode & 0o777 == 0o700
 
 
@@ -89,9 +89,9 @@ def test_a_lock_is_one_process_s(tmp_path: Path) -> None:
 def test_runs_of_one_second_have_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.strftime", lambda *a: "2026-01-01_00-00-00")  # a clock that stands still
     with ThreadPoolExecutor(6) as runs:
-        found = list(runs.map(lambda _: new_folder("one", tmp_path), range(24)))
-    assert len(set(found)) == 24
-    assert {path.name for path in found} == {
+        result = list(runs.map(lambda _: new_folder("one", tmp_path), range(24)))
+    assert len(set(result)) == 24
+    assert {path.name for path in result} == {
         f"2026-01-01_00-00-00{end}" for end in ["", *(f"-{i}" for i in range(2, 25))]
     }
     assert claim(tmp_path / "other", "x") == tmp_path / "other" / "x"
@@ -130,11 +130,11 @@ def test_the_kernel_is_checked_once_and_auto_heeds_it(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     verification.compiler._compiled.cache_clear()
     assert kernel.load() is None
-    found = verification.check(torch.float32)
-    assert 0 < found.error < 1e-5
+    result = verification.check(torch.float32)
+    assert 0 < result.error < 1e-5
     (kept,) = (tmp_path / "nne" / "kernels").glob("kernel-*.json")
     monkeypatch.setattr(verification, "measure", None)  # not again
-    assert verification.check(torch.float32) == found
+    assert verification.check(torch.float32) == result
     kept.write_text('{"error": 1e-7, "kernel_seconds": 0.5, "torch_seconds": 0.25}')
     with caplog.at_level(logging.INFO):
         assert with_backend(small, fp32).backend == "torch"

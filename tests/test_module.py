@@ -25,7 +25,7 @@ GENES = 80
 
 def one_by_one(module: nn.Module, population: ModulePopulation, x: Tensor, inputs: Tensor) -> Tensor:
     """Outputs ``[N, B, C]`` of each genotype's module, with its parameters written into it, in float64."""
-    found = []
+    result = []
     for weights in x.double() @ population.rows.dense().T:
         own, start = copy.deepcopy(module).double(), 0
         for parameter in own.parameters():
@@ -35,8 +35,8 @@ def one_by_one(module: nn.Module, population: ModulePopulation, x: Tensor, input
                 parameter.data += of_this
             else:
                 parameter.data = of_this / parameter[0].numel() ** 0.5
-        found.append(own(inputs.double()).detach())
-    return torch.stack(found)
+        result.append(own(inputs.double()).detach())
+    return torch.stack(result)
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def typed(line: str) -> list[str]:
     """The words of the page's command that begins so."""
     page = (REPOSITORY / "docs" / "own.md").read_text()
-    (found,) = {each.strip() for each in page.splitlines() if each.startswith("    nne train") and line in each}
-    return found.removeprefix("nne train ").split()
+    (result,) = {each.strip() for each in page.splitlines() if each.startswith("    nne train") and line in each}
+    return result.removeprefix("nne train ").split()
 
 
 REPORTED = ("learner=my_learner.Perceptron", "--config-dir mine experiment=bars")
@@ -175,19 +175,19 @@ def test_arrays_of_any_size_and_with_any_labels(tmp_path: Path) -> None:
     words = np.array(["b", "a", "c"] * 20)
     given = {"images": stream.integers(0, 256, (60, 5, 7, 3), dtype=np.uint8), "labels": words}
     np.savez(tmp_path / "one.npz", **given)
-    found = data.load(DataConfig(source="arrays", path=str(tmp_path / "one.npz"), per_class=None), seed=0)
-    assert found.classes == ("a", "b", "c")
-    assert (found.train_images.shape, found.test_images.shape) == ((48, 35), (12, 35))
-    assert found.train_images.max() <= 1
+    result = data.load(DataConfig(source="arrays", path=str(tmp_path / "one.npz"), per_class=None), seed=0)
+    assert result.classes == ("a", "b", "c")
+    assert (result.train_images.shape, result.test_images.shape) == ((48, 35), (12, 35))
+    assert result.train_images.max() <= 1
     again = data.load(DataConfig(source="arrays", path=str(tmp_path / "one.npz"), per_class=None), seed=0)
-    assert torch.equal(found.test_images, again.test_images)
-    assert found.name == again.name
+    assert torch.equal(result.test_images, again.test_images)
+    assert result.name == again.name
     np.savez(tmp_path / "two.npz", **given, test_images=given["images"][:9], test_labels=words[:9])
     config = DataConfig(source="arrays", path=str(tmp_path / "two.npz"), per_class=5)
-    found = data.load(config, seed=0)
-    assert (len(found.train_labels), len(found.test_labels)) == (15, 9)
-    assert found.test_labels.tolist() == [1, 0, 2] * 3
-    assert found.name != again.name
+    result = data.load(config, seed=0)
+    assert (len(result.train_labels), len(result.test_labels)) == (15, 9)
+    assert result.test_labels.tolist() == [1, 0, 2] * 3
+    assert result.name != again.name
 
 
 @pytest.mark.parametrize(
@@ -227,9 +227,9 @@ def test_pictures_in_a_folder_a_class(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         for i in range(6):
             Image.fromarray(stream.integers(0, 256, (4, 6, 3), dtype=np.uint8)).save(tmp_path / name / f"{i}.png")
-    found = data.load(DataConfig(source="folder", path=str(tmp_path), per_class=3, test_share=0.25), seed=0)
-    assert found.classes == ("cat", "dog")
-    assert (found.train_images.shape, found.test_images.shape) == ((6, 24), (3, 24))
+    result = data.load(DataConfig(source="folder", path=str(tmp_path), per_class=3, test_share=0.25), seed=0)
+    assert result.classes == ("cat", "dog")
+    assert (result.train_images.shape, result.test_images.shape) == ((6, 24), (3, 24))
     (tmp_path / "dog" / "notes.txt").write_text("no picture")
     with pytest.raises(UserError, match=r"notes\.txt is not a picture"):
         data.load(DataConfig(source="folder", path=str(tmp_path)), seed=0)

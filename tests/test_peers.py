@@ -39,14 +39,14 @@ def test_each_begins_alike_and_learns(name: str, digits: Dataset) -> None:
 def test_the_losses_of_rank_one_perturbations_are_those_of_the_perturbed_networks(digits: Dataset) -> None:
     peer = RankOne(digits, Setting(0.01, 0.1, 20), 100)
     drawn = peer.draw()
-    found = peer.losses(drawn, digits.train_images, digits.train_labels)
+    result = peer.losses(drawn, digits.train_images, digits.train_labels)
     images, matrices = digits.train_images.double(), [matrix.double() for matrix in peer.start]
     for i in range(20):
         first, second = (
             matrix + 0.1 * torch.outer(a[i], b[i]).double() for matrix, (a, b) in zip(matrices, drawn, strict=True)
         )
         expected = cross_entropy((images @ first).relu() @ second, digits.train_labels)
-        assert float(found[i]) == pytest.approx(float(expected), rel=1e-4)
+        assert float(result[i]) == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_rank_one_perturbations_point_along_the_gradient(digits: Dataset) -> None:
@@ -55,9 +55,9 @@ def test_rank_one_perturbations_point_along_the_gradient(digits: Dataset) -> Non
     exact = [matrix.clone().requires_grad_() for matrix in peer.start]
     cross_entropy((digits.train_images @ exact[0]).relu() @ exact[1], digits.train_labels).backward()
     peer.move(digits.train_images, digits.train_labels)
-    for found, true in zip(peer.start, exact, strict=True):
-        assert found.grad is not None
-        assert float(torch.cosine_similarity(found.grad.flatten(), true.grad.flatten(), dim=0)) > 0.005
+    for result, true in zip(peer.start, exact, strict=True):
+        assert result.grad is not None
+        assert float(torch.cosine_similarity(result.grad.flatten(), true.grad.flatten(), dim=0)) > 0.005
 
 
 def test_a_pattern_search_goes_up_and_down_and_comes_back() -> None:

@@ -20,14 +20,14 @@ from reporting import tables
 from reporting.sections import PARTS
 from tests.conftest import Command, call
 
-FIGURES = ("table1", "table2", "lifetime", "learning", "figure2", "trajectories", "figure3b", "caps", "linear")
+FIGURES = ("table1", "table2", "dopamine", "learning", "figure2", "trajectories", "figure3b", "caps", "linear")
 
 
 def finished(folder: Path, experiment: str, *overrides: str, dataset: str = "mnist", **summary: Any) -> Run:
     """A finished run's folder, with a learning curve of two points."""
     register(LEARNERS)
     (job,) = check([f"experiment={experiment}", *overrides], False, CONFIGS, LEARNERS)
-    found = {
+    result = {
         **{"experiment": experiment, "seed": job.config.seed, "dataset": dataset, "steps": 20, "seconds": 9.0},
         **{
             "device": "a machine",
@@ -38,13 +38,13 @@ def finished(folder: Path, experiment: str, *overrides: str, dataset: str = "mni
         },
     }
     folder.mkdir(parents=True)
-    (folder / "summary.json").write_text(json.dumps(found))
+    (folder / "summary.json").write_text(json.dumps(result))
     headline = "test/individuals" if job.config.learner.name == "evolution" else "test/accuracy"
     with (folder / "metrics.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["step", headline, "speed/seconds", "speed/steps_per_second"])
-        writer.writerows([[1, 0.5, 1.0, 4.0], [2, "", 2.0, 2.0], [20, found["test_accuracy"], 9.0, 5.0]])
-    return Run(folder, found)
+        writer.writerows([[1, 0.5, 1.0, 4.0], [2, "", 2.0, 2.0], [20, result["test_accuracy"], 9.0, 5.0]])
+    return Run(folder, result)
 
 
 def evolved(accuracy: float) -> dict[str, Any]:
@@ -122,9 +122,9 @@ def test_caps_stand_side_by_side_with_the_free_layer_last(tmp_path: Path) -> Non
 
 def test_individuals_before_and_after(tmp_path: Path) -> None:
     born, grown = {"each": [0.8, 0.82]}, {"each": [0.9, 0.81]}
-    finished(tmp_path / "run", "nne_signsgd_mnist10", at_birth=born, grown=grown)
-    (row,) = tables.lifetimes(find_runs([tmp_path]), {})
-    assert (row["at birth"], row["grown"], row["improved"]) == ("81.00 ± 1.41", "85.50 ± 6.36", "1 of 2")
+    finished(tmp_path / "run", "nne_signsgd_mnist10", before=born, after=grown)
+    (row,) = tables.finetuning(find_runs([tmp_path]), {})
+    assert (row["before"], row["after"], row["improved"]) == ("81.00 ± 1.41", "85.50 ± 6.36", "1 of 2")
 
 
 def test_seconds_to_the_papers_accuracy_need_every_seed_to_pass(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     finished(tmp_path / "outputs" / "stopped", "sgd_mnist10")
     (tmp_path / "outputs" / "stopped" / "summary.json").unlink()
     readme = tmp_path / "README.md"
-    last = "after\n<!-- table lifetimes -->\nkept<!-- end -->"
+    last = "after\n<!-- table finetuning -->\nkept<!-- end -->"
     readme.write_text(f"before\n<!-- table table1 -->\nold\n<!-- end -->\n{last}")
     done = reported("outputs", "--readme", "README.md", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -30,17 +30,17 @@ def trait() -> tuple[Tensor, Tensor, list[AlleleMeans]]:
     return p, alpha, samples
 
 
-def within_error(found: Tensor, expected: float) -> bool:
+def within_error(result: Tensor, expected: float) -> bool:
     """Whether a mean over samples is within four standard errors."""
-    return abs(float(found.mean()) - expected) < 4 * float(found.std()) / len(found) ** 0.5
+    return abs(float(result.mean()) - expected) < 4 * float(result.std()) / len(result) ** 0.5
 
 
 def test_additive_variance_is_estimated_without_bias(trait: tuple[Tensor, Tensor, list[AlleleMeans]]) -> None:
     p, alpha, samples = trait
     true = float((p * (1 - p) * alpha.square()).sum())
-    found = torch.stack([additive_variance(means) for means in samples])
-    assert within_error(found, true * (1 - 1 / INDIVIDUALS))
-    assert not within_error(found + torch.stack([noise(means) for means in samples]), true)
+    result = torch.stack([additive_variance(means) for means in samples])
+    assert within_error(result, true * (1 - 1 / INDIVIDUALS))
+    assert not within_error(result + torch.stack([noise(means) for means in samples]), true)
 
 
 def test_the_predicted_response_is_what_mean_fitness_gains(trait: tuple[Tensor, Tensor, list[AlleleMeans]]) -> None:

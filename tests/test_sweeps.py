@@ -38,9 +38,9 @@ def test_a_sweep_goes_on_after_a_failure_and_says_so(
         assert f"job {failed} failed: " in done.stdout
         assert "already holds a run" in done.stdout
     assert (taken / "metrics.csv").read_text() == "step\n1\n"
-    found = [summary(path.parent) for path in (tmp_path / "sweep").glob("*/summary.json")]
-    assert sorted(each["config"]["learner"]["genes"] for each in found) == [100, 300]
-    assert all(each["command"].endswith(" ".join(sweep[-1:] + LAUNCHERS[launcher])) for each in found)
+    result = [summary(path.parent) for path in (tmp_path / "sweep").glob("*/summary.json")]
+    assert sorted(each["config"]["learner"]["genes"] for each in result) == [100, 300]
+    assert all(each["command"].endswith(" ".join(sweep[-1:] + LAUNCHERS[launcher])) for each in result)
 
     if launcher == "submitit":
         return
@@ -70,7 +70,7 @@ def test_a_sweep_has_a_folder_of_its_own(tmp_path: Path, train: Command) -> None
 
 
 @pytest.mark.slow
-def test_a_lifetime_side_by_side_evolves_first(tmp_path: Path, command: Command) -> None:
+def test_finetuning_side_by_side_evolves_first(tmp_path: Path, command: Command) -> None:
     tiny = ["data=embedded", "data.per_class=20", "network.hidden=40", "network.beta=0.02", "trainer.max_steps=2"]
     genes = "'learner.genes=300','learner.population=70','learner.batch=40','learner.test_individuals=5'"
     first = f"learner.evolve=['experiment=nne_mnist10',{genes},'trainer.max_steps=2']"
@@ -85,8 +85,8 @@ def test_a_sweep_over_experiments_has_a_folder_for_each(tmp_path: Path, train: C
     sweep = ["-m", "experiment=nne_mnist10,nne_mnist5", *small, "learner.genes=100", "seed=0,1", "hydra.sweep.dir=mine"]
     done = train(*sweep)
     assert done.returncode == 0, done.stderr
-    found = [summary(path.parent) for path in (tmp_path / "mine").glob("*/summary.json")]
-    assert sorted((each["experiment"], each["seed"]) for each in found) == [
+    result = [summary(path.parent) for path in (tmp_path / "mine").glob("*/summary.json")]
+    assert sorted((each["experiment"], each["seed"]) for each in result) == [
         ("nne_mnist10", 0),
         ("nne_mnist10", 1),
         ("nne_mnist5", 0),
@@ -103,8 +103,8 @@ def test_a_long_name_keeps_the_seed() -> None:
 
 def test_a_job_s_folder_is_named_alike_before_and_while_it_runs() -> None:
     register(LEARNERS)
-    grown = ["experiment=nne_signsgd_mnist10", "learner.evolved='evolved/seed=${seed}'", "seed=0,1"]
-    folders = [job.folder for job in check(grown, True, CONFIGS, LEARNERS)]
+    overrides = ["experiment=nne_signsgd_mnist10", "learner.evolved='evolved/seed=${seed}'", "seed=0,1"]
+    folders = [job.folder for job in check(overrides, True, CONFIGS, LEARNERS)]
     named = [sweep_folder([f"learner.evolved='evolved/seed={seed}'", f"seed={seed}"]) for seed in (0, 1)]
     assert [folder.name for folder in folders if folder] == named
 

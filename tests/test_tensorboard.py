@@ -28,7 +28,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Ask]
     serve = [sys.executable, "-m", "tensorboard.main", "--logdir", "sweep", "--host", "127.0.0.1", "--port", "0"]
     server = subprocess.Popen(serve, cwd=place, stderr=subprocess.PIPE, text=True)
     assert server.stderr
-    address = next(found[1] for line in server.stderr if (found := re.search(r"at (http://127\.0\.0\.1:\d+)", line)))
+    address = next(result[1] for line in server.stderr if (result := re.search(r"at (http://127\.0\.0\.1:\d+)", line)))
 
     def ask(what: str, body: dict[str, Any] | None = None, **query: str) -> Any:
         address_of = f"{address}/data/plugin/{what}?{urlencode(query)}"
@@ -78,8 +78,8 @@ def test_the_layout_opens_on_what_matters(board: tuple[Path, Ask]) -> None:
     accuracies = charts["accuracy on the test set"]
     assert accuracies == [f"test/{name}$" for name in ("individuals", "modal", "mean_weights", "vote")]
     for run in ask("scalars/tags"):
-        found = ask("custom_scalars/scalars", run=run, tag=accuracies[0])
-        assert list(found["tag_to_events"]) == ["test/individuals"]
+        result = ask("custom_scalars/scalars", run=run, tag=accuracies[0])
+        assert list(result["tag_to_events"]) == ["test/individuals"]
 
 
 def test_the_table_of_hyperparameters_has_the_final_accuracy_of_every_run(board: tuple[Path, Ask]) -> None:

@@ -65,17 +65,17 @@ def wait_for_step(run: Path, step: int) -> None:
 
 
 def test_a_run_leaves_everything_a_person_looks_for(unbroken: Path) -> None:
-    found = summary(unbroken)
-    assert found.keys() >= SUMMARY_KEYS
-    assert found["dataset"] == "embedded"
-    assert found["steps"] == found["generations"] == STEPS
-    assert found["individuals"]["count"] == 5
-    assert found["test_accuracy"] == found["individuals"]["mean"]
+    result = summary(unbroken)
+    assert result.keys() >= SUMMARY_KEYS
+    assert result["dataset"] == "embedded"
+    assert result["steps"] == result["generations"] == STEPS
+    assert result["individuals"]["count"] == 5
+    assert result["test_accuracy"] == result["individuals"]["mean"]
     assert [int(row["step"]) for row in rows(unbroken)] == list(range(1, STEPS + 1))
     assert all((unbroken / "figures" / f"{n}.png").exists() for n in ("convergence", "confusion", "receptive_fields"))
     assert "nne_mnist10: 40 generations done" in (unbroken / "train.log").read_text()
-    state, facts = load_latest(unbroken / "checkpoints")
-    assert facts.step == int(state["generation"]) == STEPS
+    state, metadata = load_latest(unbroken / "checkpoints")
+    assert metadata.step == int(state["generation"]) == STEPS
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_a_finished_run_is_not_run_again_but_can_be_made_longer(tmp_path: Path, 
 
 def test_a_run_does_not_go_on_with_other_images(tmp_path: Path, train: Command, unbroken: Path) -> None:
     """``data=auto`` may find MNIST today and not tomorrow; that must not go unnoticed."""
-    state, facts = load_latest(unbroken / "checkpoints")
-    save(tmp_path / "run" / "checkpoints", state, replace(facts, dataset="mnist"), keep=1)
+    state, metadata = load_latest(unbroken / "checkpoints")
+    save(tmp_path / "run" / "checkpoints", state, replace(metadata, dataset="mnist"), keep=1)
     done = train("resume=run")
     assert done.returncode == 2
     assert done.stderr.startswith("error: resume: the run is on mnist; here is only embedded")

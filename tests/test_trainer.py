@@ -66,8 +66,8 @@ def trainer(folder: Path, digits: Dataset, learner: Counter, **limits: Any) -> T
 
 
 def test_any_learner_is_trained_to_a_limit_and_summarised(tmp_path: Path, digits: Dataset) -> None:
-    found = trainer(tmp_path, digits, Counter()).train()
-    assert (found["steps"], found["stopped_because"], found["test_accuracy"]) == (7, "7 steps done", 0.5)
+    result = trainer(tmp_path, digits, Counter()).train()
+    assert (result["steps"], result["stopped_because"], result["test_accuracy"]) == (7, "7 steps done", 0.5)
     assert load_latest(tmp_path / "checkpoints")[0]["count"] == 7
 
 

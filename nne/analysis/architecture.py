@@ -41,10 +41,10 @@ def participation(weights: Tensor, dim: int) -> Tensor:
 
 def activities(matrices: list[Tensor], images: Tensor) -> list[Tensor]:
     """What every hidden layer does on images ``[B, inputs]``: ``[N, units, B]`` each."""
-    found = [images.T.to(matrices[0]).expand(len(matrices[0]), -1, -1)]
+    layers = [images.T.to(matrices[0]).expand(len(matrices[0]), -1, -1)]
     for matrix in matrices[:-1]:
-        found.append(fire(matrix @ found[-1], None, dim=1))
-    return found[1:]
+        layers.append(fire(matrix @ layers[-1], None, dim=1))
+    return layers[1:]
 
 
 def logits(matrices: list[Tensor], images: Tensor) -> Tensor:
@@ -84,15 +84,15 @@ def twins(h: Tensor) -> Tensor:
     centred = h.double() - h.double().mean(dim=2, keepdim=True)
     unit = centred / centred.norm(dim=2, keepdim=True).clamp(min=1e-12)
     likeness = (unit @ unit.transpose(1, 2)).tril(-1)
-    found = torch.full(h.shape[:2], -1, device=h.device)
-    single = torch.ones_like(found, dtype=torch.bool)
+    twin = torch.full(h.shape[:2], -1, device=h.device)
+    single = torch.ones_like(twin, dtype=torch.bool)
     candidates = (likeness >= ALIKE).any(dim=2).any(dim=0).nonzero()[:, 0].tolist()
     for j in candidates:
         most, which = likeness[:, j].masked_fill(~single, 0).max(dim=1)
         alike = most >= ALIKE
-        found[:, j] = torch.where(alike, which, -1)
+        twin[:, j] = torch.where(alike, which, -1)
         single[:, j] = ~alike
-    return found
+    return twin
 
 
 def without_idle_units(matrices: list[Tensor], images: Tensor) -> list[Tensor]:
@@ -106,8 +106,8 @@ def without_idle_units(matrices: list[Tensor], images: Tensor) -> list[Tensor]:
         which = twins(h)
         for individual, unit in (which >= 0).nonzero().tolist():
             twin = int(which[individual, unit])
-            mine, theirs = h[individual, unit], h[individual, twin]
-            slope = (mine @ theirs) / (theirs @ theirs)
+            first, second = h[individual, unit], h[individual, twin]
+            slope = (first @ second) / (second @ second)
             pruned[i + 1][individual, :, twin] += slope * pruned[i + 1][individual, :, unit]
             pruned[i + 1][individual, :, unit] = 0
             pruned[i][individual, unit] = 0
@@ -116,14 +116,14 @@ def without_idle_units(matrices: list[Tensor], images: Tensor) -> list[Tensor]:
 
 def without_weakest(matrices: list[Tensor], share: float) -> list[Tensor]:
     """The networks with a share of the existing links of each layer cut, those with the smallest weights."""
-    found = []
+    pruned = []
     for matrix in matrices:
         size = matrix.abs().flatten(1).sort(dim=1).values
         absent = (size == 0).sum(dim=1)
         last = absent + ((matrix[0].numel() - absent) * share).long()
         least = size.gather(1, last.clamp(max=size.shape[1] - 1)[:, None])[:, :, None]
-        found.append(torch.where(matrix.abs() < least, 0, matrix))
-    return found
+        pruned.append(torch.where(matrix.abs() < least, 0, matrix))
+    return pruned
 
 
 def _mean(parts: list[Tensor]) -> float:

@@ -35,7 +35,8 @@ def alignment(learner: NetworkEvolution, p: Tensor, generation: int, individuals
     """
     halves = [gradient(learner, p, generation, range(i * individuals // 2, (i + 1) * individuals // 2)) for i in (0, 1)]
     evolution = learner.evolution
-    evolution.p, evolution.generation = p.to(evolution.p), generation
+    evolution.p = p.to(evolution.p)
+    evolution.generation = generation
     learner.step()
     step, varying = evolution.p - p.to(evolution.p), p * (1 - p)
     first, second = (varying.to(step) * half for half in halves)
@@ -46,13 +47,13 @@ def gradient(learner: NetworkEvolution, p: Tensor, generation: int, individuals:
     """``f - f_bar: [n]`` in some individuals drawn from ``p`` for this purpose alone, on all training images."""
     device = learner.device
 
-    def genotypes(who: range) -> Tensor:
-        chosen = range(individuals.start + who.start, individuals.start + who.stop)
+    def genotypes(tile: range) -> Tensor:
+        chosen = range(individuals.start + tile.start, individuals.start + tile.stop)
         return draw(p.to(device), learner.seed, generation, chosen, stream="gradient")
 
     delta = learner.rewards_of(genotypes, len(individuals), learner.images, learner.labels)
     tiles = learner.population.tiles(range(len(individuals)))
-    backend = learner.evolution.backend
+    backend = learner.evolution.execution.backend
     means = allele_means(
         learner.evolution.transform(delta), lambda rows: carrier_sums(map(genotypes, tiles), rows, backend)
     )

@@ -26,11 +26,11 @@ def evaluate(folder: Path, split: str) -> None:
         UserError: there is no such run or split, or it has no classes.
     """
     one_of("split", split, ["test", "train"])
-    learner, data, facts = load_run(folder, LEARNERS, build)
-    require(bool(data.classes), f"run={folder}: {facts.experiment} has no classes to tell apart")
+    learner, data, metadata = load_run(folder, LEARNERS, build)
+    require(bool(data.classes), f"run={folder}: {metadata.experiment} has no classes to tell apart")
     images, labels = images_of(data, split)
-    done = f"{learner.step_name} {facts.step}"
-    which = f"{facts.experiment}, seed {facts.config['seed']}, {done}"
+    done = f"{learner.step_name} {metadata.step}"
+    which = f"{metadata.experiment}, seed {metadata.config['seed']}, {done}"
     console.print(f"{which}: {len(labels):,} {split} images, {data.name}")
     for name, value in learner.evaluate(images, labels).items():
         console.print(f"{name.removeprefix('test/')}: {value:.2%}")
@@ -49,15 +49,15 @@ def images_of(data: Dataset, split: str) -> tuple[Tensor, Tensor]:
 
 def table(counts: Tensor, classes: tuple[int, ...]) -> Table:
     """Recall and precision of each class, from ``counts: [C, C]``, a row a true class."""
-    found = Table("class", "images", "recall, %", "precision, %", "most confused with")
+    rows = Table("class", "images", "recall, %", "precision, %", "most confused with")
     wrong = counts - counts.diag().diag()
     for i, name in enumerate(classes):
         right, most = float(counts[i, i]), int(wrong[i].argmax())
         images, called = float(counts[i].sum()), float(counts[:, i].sum())
         error = f"{classes[most]} ({100 * float(wrong[i, most]) / images:.1f} %)" if wrong[i].any() else ""
         shares = f"{100 * right / images:.2f}", f"{100 * right / called:.2f}" if called else ""
-        found.add_row(str(name), f"{images:,.0f}", *shares, error)
-    return found
+        rows.add_row(str(name), f"{images:,.0f}", *shares, error)
+    return rows
 
 
 def main() -> int:

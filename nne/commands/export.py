@@ -22,18 +22,18 @@ def export(folder: Path, out: Path) -> None:
     Raises:
         UserError: there is no such run, or it has no network that could be written out.
     """
-    learner, data, facts = load_run(folder, LEARNERS, build)
+    learner, data, metadata = load_run(folder, LEARNERS, build)
     network = learner.as_module()
     about = {
-        "experiment": facts.experiment,
-        "steps": facts.step,
-        "dataset": facts.dataset,
+        "experiment": metadata.experiment,
+        "steps": metadata.step,
+        "dataset": metadata.dataset,
         "classes": data.classes,
-        "config": facts.config,
+        "config": metadata.config,
     }
     weights, graph = save(network, data.train_images.shape[1], out, about)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    console.print(f"{facts.experiment} after {facts.step:,} {learner.step_name}s: {parameters:,} parameters")
+    console.print(f"{metadata.experiment} after {metadata.step:,} {learner.step_name}s: {parameters:,} parameters")
     console.print(f"{weights}, for PyTorch: nne.training.io.export.load(path) is the network", soft_wrap=True)
     console.print(f"{graph}, for onnxruntime and others", soft_wrap=True)
 

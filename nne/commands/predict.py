@@ -34,14 +34,16 @@ def predict(folder: Path, files: list[Path]) -> None:
     """
     require(bool(files), "give the pictures too, as in predict.py run=PATH digit.png other.jpg")
     digits = torch.stack([read_digit(file) for file in files])
-    learner, data, facts = load_run(folder, LEARNERS, build)
+    learner, data, metadata = load_run(folder, LEARNERS, build)
     network = learner.as_module()
     tested = network(data.test_images.cpu())
     labels = data.test_labels.cpu()
     right = float((tested.argmax(dim=1) == labels).double().mean())
     scale = temperature(tested, labels)
     confidence = torch.softmax(network(digits) / scale, dim=1)
-    console.print(f"{facts.experiment}, {learner.step_name} {facts.step}, right on {right:.1%} of the test images")
+    console.print(
+        f"{metadata.experiment}, {learner.step_name} {metadata.step}, right on {right:.1%} of the test images"
+    )
     console.print(table(files, confidence, data.classes))
     path = folder / "figures" / "predictions.png"
     path.parent.mkdir(exist_ok=True)
@@ -62,12 +64,12 @@ def temperature(logits: Tensor, labels: Tensor) -> float:
 
 def table(files: list[Path], confidence: Tensor, classes: tuple[int, ...]) -> Table:
     """The two likeliest answers for each picture, ``confidence: [files, C]``."""
-    found = Table("picture", "prediction", "confidence", "runner-up")
+    rows = Table("picture", "prediction", "confidence", "runner-up")
     for file, shares in zip(files, confidence, strict=True):
         first, second = shares.topk(2).indices.tolist()
         other = f"{classes[second]} ({shares[second]:.1%})"
-        found.add_row(str(file), str(classes[first]), f"{shares[first]:.1%}", other)
-    return found
+        rows.add_row(str(file), str(classes[first]), f"{shares[first]:.1%}", other)
+    return rows
 
 
 def main() -> int:

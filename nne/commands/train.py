@@ -58,22 +58,22 @@ def with_evolution(job: Job) -> Job:
     from nne.training.io.run_folder import new_folder
     from nne.training.run import run
 
-    config, own = job.config, job.config.learner
-    if own.name != "lifetime" or own.evolved or config.resume not in (None, "auto"):
+    config, learner_config = job.config, job.config.learner
+    if learner_config.name != "finetune" or learner_config.evolved or config.resume not in (None, "auto"):
         return job
     folder = job.folder or Path(config.run_dir or new_folder(job.experiment))
     shared = {name: getattr(config, name) for name in ("seed", "device", "dtype", "backend", "data", "network")}
-    first = first_job(own.evolve)
+    first = first_job(learner_config.evolve)
     evolved = folder / "evolved"
-    log.info("no learner.evolved is given: evolving first, by %s", " ".join(own.evolve))
+    log.info("no learner.evolved is given: evolving first, by %s", " ".join(learner_config.evolve))
     evolving = replace(first.config, **shared, run_dir=str(evolved), resume="auto")
     run(Job(first.experiment, evolving, []), None, LEARNERS, build)
-    config = replace(config, learner=replace(own, evolved=str(evolved)), run_dir=str(folder))
+    config = replace(config, learner=replace(learner_config, evolved=str(evolved)), run_dir=str(folder))
     return replace(job, config=config)
 
 
 def first_job(evolve: list[str]) -> Job:
-    """What must evolve before a lifetime can begin."""
+    """The evolution that ``learner=finetune`` needs first."""
     (job,) = check(evolve, False, CONFIGS, LEARNERS)
     name = job.config.learner.name
     require(name == "evolution", f"learner.evolve must give learner=evolution, gives {name}")
@@ -83,9 +83,9 @@ def first_job(evolve: list[str]) -> Job:
 def check_all(arguments: Namespace) -> list[Job]:
     """Every job of the command line, and what must evolve first for any: all mistakes are found before any work."""
     jobs = check(arguments.overrides, arguments.multirun, CONFIGS, LEARNERS)
-    for own in (job.config.learner for job in jobs):
-        if own.name == "lifetime" and not own.evolved:
-            first_job(own.evolve)
+    for learner_config in (job.config.learner for job in jobs):
+        if learner_config.name == "finetune" and not learner_config.evolved:
+            first_job(learner_config.evolve)
     return jobs
 
 

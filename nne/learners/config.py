@@ -1,4 +1,4 @@
-"""The configurations of evolution, and of learning in a lifetime that begins with it. Imports nothing heavy."""
+"""The configurations of evolution, and of learning that starts from what evolved. Imports nothing heavy."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -86,10 +86,10 @@ class EvolutionConfig(LearnerConfig):
 
 
 @dataclass
-class LifetimeConfig(GradientConfig):
+class FinetuneConfig(GradientConfig):
     """NNE with output layer training: individuals drawn from an evolved ``p`` go on to learn (Sec. 3.1)."""
 
-    name: str = key("lifetime", "which learner this is")
+    name: str = key("finetune", "which learner this is")
     optimiser: str = key("signsgd", GradientConfig.__dataclass_fields__["optimiser"].metadata["doc"])
     evolved: str | None = key(None, "folder of an evolution run to draw individuals from; null: evolve first")
     evolve: list[str] = field(

@@ -44,12 +44,12 @@ def evolved(folder: Path, where: str) -> Evolved:
         UserError: there is none, or it is not of evolution.
     """
     require(folder.is_dir(), f"{where}: there is no such folder")
-    state, facts = checkpoint.load_latest(folder / "checkpoints")
-    name = facts.config["learner"]["name"]
+    state, metadata = checkpoint.load_latest(folder / "checkpoints")
+    name = metadata.config["learner"]["name"]
     require(name == "evolution", f"{where} must be a run of learner=evolution, is of {name}")
     history, trajectories = (
         dict(zip(state[f"{name}_generations"].tolist(), state[f"{name}_p"].double(), strict=True))
         for name in ("history", "trajectory")
     )
-    config = from_dict(facts.config, {"evolution": EvolutionConfig})
-    return Evolved(config, facts.dataset, {**history, facts.step: state["p"]}, trajectories)
+    config = from_dict(metadata.config, {"evolution": EvolutionConfig})
+    return Evolved(config, metadata.dataset, {**history, metadata.step: state["p"]}, trajectories)

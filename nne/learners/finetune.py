@@ -1,7 +1,7 @@
-"""NNE with output layer training: individuals are born of an evolved ``p``, and learn in their lifetime (Sec. 3.1).
+"""NNE with output layer training: individuals drawn from an evolved ``p`` go on to learn (Sec. 3.1).
 
-Genes give every weight to begin with; the hidden layer stays as it was inherited, and the output layer learns by
-SignSGD (Eq. (5)). Several individuals learn at once, each by itself.
+Their genes give the initial value of every weight; the hidden layer stays so, and the output layer learns by SignSGD
+(Eq. (5)). Several individuals learn at once, each by itself.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from nne.genome import draw
-from nne.learners.config import LifetimeConfig
 from nne.learners.evolved import Evolved, evolved
 from nne.population.weights import sparse_weight_matrix
 from nne.training.baselines.gradient import GradientDescent
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
-from nne.training.device import Compute, free_memory
+from nne.training.device import Compute, require_memory
 from nne.training.errors import require
 from nne.training.learner import Metrics
 from nne.training.models.network import fire, sparse_topology
@@ -27,43 +26,41 @@ from nne.training.models.plain import hidden
 from nne.training.seeding import generator
 
 
-class Lifetime(GradientDescent):
+class Finetune(GradientDescent):
     """``M`` individuals; a step is one minibatch, shown to each of them."""
 
     step_name = "iteration"
     charts: ClassVar[dict[str, list[str]]] = {
         **GradientDescent.charts,
-        "accuracy": ["test/accuracy", "test/at_birth", "train/accuracy"],
+        "accuracy": ["test/accuracy", "test/initial", "train/accuracy"],
     }
 
     def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
-        own = config.learner
-        assert isinstance(own, LifetimeConfig)
-        super().__init__(config, data, compute, newborn(own, config, data))
-        self.evolved = own.evolved
-        self.at_birth = self.accuracies(data.test_images, data.test_labels)
+        super().__init__(config, data, compute, inherited_network(config, data))
+        self.evolved = config.learner.evolved
+        self.initial = self.accuracies(data.test_images, data.test_labels)
 
     def step(self) -> Metrics:
         """One minibatch, drawn anew."""
         order = torch.randperm(len(self.labels), generator=generator(self.seed, "minibatch", self.steps))
-        return self.descend([order[: self.config.batch].to(self.device)])
+        return self.descend([order[: self.learner_config.batch].to(self.device)])
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
-        """Mean and sd over individuals, and the mean that they were born with."""
-        return {**super().evaluate(images, labels), "test/at_birth": float(self.at_birth.mean())}
+        """Mean and sd over individuals, and the mean on the test images before the first step."""
+        return {**super().evaluate(images, labels), "test/initial": float(self.initial.mean())}
 
     def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
-        """Every individual before and after."""
-        born, grown = self.at_birth, self.accuracies(images, labels)
+        """The accuracy of every individual before the first step and now."""
+        before, after = self.initial, self.accuracies(images, labels)
         return {
-            "test_accuracy": float(grown.mean()),
-            "at_birth": {"mean": float(born.mean()), "sd": float(born.std()), "each": born.tolist()},
-            "grown": {"mean": float(grown.mean()), "sd": float(grown.std()), "each": grown.tolist()},
+            "test_accuracy": float(after.mean()),
+            "before": {"mean": float(before.mean()), "sd": float(before.std()), "each": before.tolist()},
+            "after": {"mean": float(after.mean()), "sd": float(after.std()), "each": after.tolist()},
             "evolved": self.evolved,
         }
 
 
-def newborn(own: LifetimeConfig, config: Config, data: Dataset) -> OutputLayer:
+def inherited_network(config: Config, data: Dataset) -> OutputLayer:
     """Individuals with all their weights from their genes: ``W x``, on the graph that ``p`` evolved on.
 
     Logits are divided by their spread over classes, as in evolution's fitness; predictions do not depend on it.
@@ -71,7 +68,8 @@ def newborn(own: LifetimeConfig, config: Config, data: Dataset) -> OutputLayer:
     Raises:
         UserError: the run is not of evolution, or evolved for another task or another network.
     """
-    source = fitting(own, config, data)
+    individuals = config.learner.individuals
+    source = evolution_for(config, data)
     network, seed, genes = source.config.network, source.config.seed, source.config.learner
     classes, device = len(data.classes), data.train_images.device
     assert network is not None
@@ -79,21 +77,33 @@ def newborn(own: LifetimeConfig, config: Config, data: Dataset) -> OutputLayer:
     graph = sparse_topology(inputs, network, classes, seed)
     cells = sum(layer.units * layer.sources for layer in graph.layers)
     widest = max(inputs, *network.layers)
-    needed = 8 * own.individuals * (cells + widest * len(data.train_labels))
-    free = free_memory(device)
-    require(
-        needed <= free,
-        f"learner.individuals={own.individuals} need {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; "
-        f"set it to at most {own.individuals * free // needed}",
-    )
+    needed = 8 * individuals * (cells + widest * len(data.train_labels))
+    require_memory(needed, device, "learner.individuals", individuals)
     W = sparse_weight_matrix(graph.links, genes.genes, network.beta, seed, genes.expression)
-    x = draw(source.p, config.seed, source.generation, range(own.individuals), stream="lifetime")
+    x = draw(source.p, config.seed, source.generation, range(individuals), stream="lifetime")
     *below, outputs = (matrix.to(device) for matrix in graph.matrices(W.weights(x).float().T))
     layer = OutputLayer(Inherited(below, network.cap), outputs.contiguous())
     with torch.no_grad():
         spread = layer(layer.see(data.train_images)).std(dim=2).mean(dim=1)
         layer.w.div_(spread.clamp(min=1e-6)[:, None, None])
     return layer
+
+
+def evolution_for(config: Config, data: Dataset) -> Evolved:
+    """The evolution that ``learner.evolved`` names.
+
+    Raises:
+        UserError: it evolved on other data, for other classes, or another network.
+    """
+    where = f"learner.evolved={config.learner.evolved}"
+    source = evolved(Path(config.learner.evolved or ""), where)
+    for what, then, now in (
+        ("data.classes", source.config.images.classes, config.images.classes),
+        ("network", source.config.network, config.network),
+        ("the data set", source.dataset, data.name),
+    ):
+        require(then == now, f"{where} does not fit: {what} was {then} there, is {now} here")
+    return source
 
 
 @dataclass(frozen=True)
@@ -111,18 +121,5 @@ class Inherited:
         return h
 
     def layers(self) -> list[nn.Module]:
-        """Of the first individual."""
+        """The hidden layers of the first individual, as modules."""
         return [part for matrix in self.matrices for part in hidden(matrix[0], self.cap)]
-
-
-def fitting(own: LifetimeConfig, config: Config, data: Dataset) -> Evolved:
-    """The evolution to be born of; it must fit this run."""
-    where = f"learner.evolved={own.evolved}"
-    found = evolved(Path(own.evolved or ""), where)
-    for what, then, now in (
-        ("data.classes", found.config.images.classes, config.images.classes),
-        ("network", found.config.network, config.network),
-        ("the data set", found.dataset, data.name),
-    ):
-        require(then == now, f"{where} does not fit: {what} was {then} there, is {now} here")
-    return found

@@ -13,9 +13,8 @@ from nne.selection import weak_selection
 from nne.theory.linear import allele_fitness, guaranteed_decrease, largest_epsilon, linear_target
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
-from nne.training.device import Compute, free_memory
-from nne.training.errors import require
-from nne.training.learner import Learner, Metrics, State
+from nne.training.device import Compute, require_memory
+from nne.training.learner import Learner, Metrics, State, check_state
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,18 +37,16 @@ class LinearEvolution(Learner):
     }
 
     def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
-        own = config.learner
-        assert isinstance(own, LinearConfig)
-        self.config, self.seed, self.compute, self.device = own, config.seed, compute, compute.device
-        needed, free = 3 * 8 * own.inputs * own.genes, free_memory(compute.device)
-        require(
-            needed <= free,
-            f"learner.genes={own.genes} need {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; "
-            f"set it to at most {own.genes * free // needed}",
-        )
-        target = linear_target(own.inputs, own.genes, own.nonzeros, config.seed)
+        learner_config: LinearConfig = config.learner
+        self.learner_config = learner_config
+        self.seed = config.seed
+        self.compute = compute
+        self.device = compute.device
+        matrices = 3 * 8 * learner_config.inputs * learner_config.genes
+        require_memory(matrices, self.device, "learner.genes", learner_config.genes)
+        target = linear_target(learner_config.inputs, learner_config.genes, learner_config.nonzeros, config.seed)
         self.target = type(target)(target.W.to(self.device), target.a.to(self.device))
-        self.p = initial_frequencies(own.genes, config.seed).to(self.device)
+        self.p = initial_frequencies(learner_config.genes, config.seed).to(self.device)
         self.w = self.target.W @ self.p
         self.generation = self.violations = 0
 
@@ -58,11 +55,11 @@ class LinearEvolution(Learner):
         target, p = self.target, self.p
         loss, gradient = target.loss(p, self.w), target.gradient(p, self.w)
         f, f_bar = allele_fitness(p, loss, gradient)
-        epsilon = self.config.epsilon or largest_epsilon(f, f_bar, target.H)
-        if self.config.population is None:
+        epsilon = self.learner_config.epsilon or largest_epsilon(f, f_bar, target.H)
+        if self.learner_config.population is None:
             self.p = weak_selection(p, f, f_bar, epsilon)
         else:
-            sample = self.sampled_fitness(self.config.population)
+            sample = self.sampled_fitness(self.learner_config.population)
             self.p = torch.where(sample.polymorphic, weak_selection(p, sample.f, sample.f_bar, epsilon), p)
         self.w = target.W @ self.p
         guaranteed = float(guaranteed_decrease(p, loss, gradient, epsilon))
@@ -105,8 +102,8 @@ class LinearEvolution(Learner):
 
     def reason_to_stop(self) -> str | None:
         """The angle is as small as was asked for."""
-        enough, found = self.config.stop_at_cosine, self.target.cosine(self.w)
-        return f"the cosine is {found:.4f}" if enough is not None and found >= enough else None
+        enough, cosine = self.learner_config.stop_at_cosine, self.target.cosine(self.w)
+        return f"the cosine is {cosine:.4f}" if enough is not None and cosine >= enough else None
 
     def histograms(self) -> dict[str, Tensor]:
         """The distribution of allele frequencies."""
@@ -124,8 +121,8 @@ class LinearEvolution(Learner):
 
     def load_state_dict(self, state: State) -> None:
         """Go on from a saved generation."""
-        fits = state.keys() == self.state_dict().keys() and state["p"].shape == self.p.shape
-        require(fits, f"the checkpoint does not hold {len(self.p)} allele frequencies: it is from another kind of run")
+        check_state(state, self.state_dict(), f"anything but {len(self.p)} allele frequencies")
         self.p = state["p"].to(self.device)
         self.w = self.target.W @ self.p
-        self.generation, self.violations = int(state["generation"]), int(state["violations"])
+        self.generation = int(state["generation"])
+        self.violations = int(state["violations"])

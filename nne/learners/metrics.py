@@ -63,9 +63,9 @@ def measure(
     right = torch.zeros(count, dtype=torch.float64, device=labels.device)
     votes = torch.zeros(classes, len(labels), dtype=torch.float64, device=labels.device)
     confusion = torch.zeros(classes * classes, dtype=torch.float64, device=labels.device)
-    for who, which, logits in population.evaluate(draw, range(count), images):
+    for individuals, which, logits in population.evaluate(draw, range(count), images):
         predicted = logits.argmax(dim=1)
-        right[who.start : who.stop] += (predicted == labels[which]).sum(dim=1)
+        right[individuals.start : individuals.stop] += (predicted == labels[which]).sum(dim=1)
         votes[:, which] += torch.softmax(logits / temperature, dim=1).sum(dim=0)
         confusion += torch.bincount((labels[which] * classes + predicted).flatten(), minlength=classes**2)
     vote = float((votes.argmax(dim=0) == labels).double().mean())

@@ -13,6 +13,7 @@ from nne.learners.config import EvolutionConfig
 from nne.learners.metrics import Performance, measure
 from nne.population.base import SparseNetworks
 from nne.population.factory import populations, with_backend
+from nne.selection import Execution
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
@@ -40,32 +41,36 @@ class NetworkEvolution(Learner):
     }
 
     def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
-        own = config.learner
-        assert isinstance(own, EvolutionConfig)
-        self.config, self.seed, self.generations = own, config.seed, config.trainer.max_steps
+        learner_config: EvolutionConfig = config.learner
+        self.learner_config = learner_config
+        self.seed = config.seed
+        self.generations = config.trainer.max_steps
         self.compute = compute = with_backend(config, compute)
         self.device = compute.device
-        self.images, self.labels = data.train_images, data.train_labels
+        self.images = data.train_images
+        self.labels = data.train_labels
 
         self.population, self.tested = populations(config, data, compute)
         self.evolution = Evolution(
-            own.genes,
-            own.population,
-            selection=own.selection,
-            fitness=own.fitness,
-            freeze=own.freeze,
+            learner_config.genes,
+            learner_config.population,
+            selection=learner_config.selection,
+            fitness=learner_config.fitness,
+            freeze=learner_config.freeze,
             seed=config.seed,
             device=compute.device,
-            tile=self.population.tiling.genotypes,
-            backend="cpp" if compute.backend == "cpp" else "torch",
-            workers=compute.workers,
-            block=self.population.block,
+            execution=Execution(
+                tile=self.population.tiling.genotypes,
+                backend="cpp" if compute.backend == "cpp" else "torch",
+                workers=compute.workers,
+                block=self.population.block,
+            ),
         )
-        self.folded = own.genes
+        self.genes_expressed = learner_config.genes
         self.measured: tuple[Tensor, Tensor, Performance] | None = None  # of which p, on which images
         self.history = {0: self.evolution.p}
         self.trajectories = {0: self.evolution.p[:LOCI]}
-        self.temperature = own.temperature or self.spread_of_logits()
+        self.temperature = learner_config.temperature or self.spread_of_logits()
 
     @property
     def generation(self) -> int:
@@ -86,39 +91,39 @@ class NetworkEvolution(Learner):
 
     def minibatch(self) -> tuple[Tensor, Tensor]:
         """The images of this generation, the same for every individual."""
-        if self.config.batch is None:
+        if self.learner_config.batch is None:
             return self.images, self.labels
         everyone = torch.randperm(len(self.labels), generator=generator(self.seed, "minibatch", self.generation))
-        chosen = everyone[: self.config.batch].to(self.device)
+        chosen = everyone[: self.learner_config.batch].to(self.device)
         return self.images[chosen], self.labels[chosen]
 
     def genotypes(self, individuals: range) -> Tensor:
         """Some individuals of this generation: their free genes and, once some are frozen, a 1 for all of those."""
         x = self.evolution.ask_free(individuals)
-        return x if self.folded == len(self.evolution.p) else torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+        return x if self.genes_expressed == len(self.evolution.p) else torch.cat([x, x.new_ones(len(x), 1)], dim=1)
 
     def fold(self) -> None:
         """Have the population forget the genes that were frozen since."""
-        if self.folded != len(self.evolution.free):
+        if self.genes_expressed != len(self.evolution.free):
             self.population.fold(self.evolution.p, self.evolution.free)
-            self.folded = len(self.evolution.free)
+            self.genes_expressed = len(self.evolution.free)
 
     def rewards(self, images: Tensor, labels: Tensor) -> Tensor:
         """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1)."""
-        return self.rewards_of(self.genotypes, self.config.population, images, labels)
+        return self.rewards_of(self.genotypes, self.learner_config.population, images, labels)
 
     def rewards_of(
         self, genotypes: Callable[[range], Tensor], individuals: int, images: Tensor, labels: Tensor
     ) -> Tensor:
         """The same of any individuals."""
         total = torch.zeros(individuals, dtype=torch.float64, device=self.device)
-        mine = self.compute.workers.shard(individuals, self.population.block)
+        shard = self.compute.workers.shard(individuals, self.population.block)
 
         def rewards(x: Tensor, seen: Any, which: slice) -> Tensor:
             return self.population.rewards(x, seen, labels[which], self.temperature)
 
-        for who, _, part in self.population.evaluate(genotypes, mine, images, rewards):
-            total[who.start : who.stop] += part
+        for tile, _, part in self.population.evaluate(genotypes, shard, images, rewards):
+            total[tile.start : tile.stop] += part
         return self.compute.workers.all_reduce(total) / len(labels)
 
     def spread_of_logits(self) -> float:
@@ -137,10 +142,10 @@ class NetworkEvolution(Learner):
     @property
     def epsilon(self) -> float:
         """Strength of selection now: weak at first; then, if so configured, geometrically to ``epsilon_final``."""
-        start, final = self.config.epsilon, self.config.epsilon_final
+        start, final = self.learner_config.epsilon, self.learner_config.epsilon_final
         if final is None or self.generations is None:
             return start
-        weak = self.config.weak_until
+        weak = self.learner_config.weak_until
         progress = min(max((self.generation / self.generations - weak) / (1 - weak), 0.0), 1.0)
         return float(start * (final / start) ** progress)
 
@@ -152,47 +157,47 @@ class NetworkEvolution(Learner):
         p, measured = self.evolution.p, self.measured
         if measured and measured[0] is p and measured[1] is images and count in (None, len(measured[2].individuals)):
             return measured[2]
-        found = measure(
+        result = measure(
             self.tested,
             p,
-            lambda who: draw(p, self.seed, self.generation, who, stream="test"),
+            lambda individuals: draw(p, self.seed, self.generation, individuals, stream="test"),
             count or self.few,
             images,
             labels,
             self.temperature,
         )
-        self.measured = p, images, found
-        return found
+        self.measured = p, images, result
+        return result
 
     @property
     def few(self) -> int:
         """Individuals that are tested while it evolves: a fifth of those at the end."""
-        return max(2, self.config.test_individuals // 5)
+        return max(2, self.learner_config.test_individuals // 5)
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """Test accuracies of a few individuals, and of the networks that stand for all of them."""
-        found = self.performance(images, labels, self.few)
+        performance = self.performance(images, labels, self.few)
         return {
-            "test/individuals": found.mean,
-            "test/individuals_sd": found.sd,
-            "test/modal": found.modal,
-            "test/mean_weights": found.mean_weights,
-            "test/vote": found.vote,
+            "test/individuals": performance.mean,
+            "test/individuals_sd": performance.sd,
+            "test/modal": performance.modal,
+            "test/mean_weights": performance.mean_weights,
+            "test/vote": performance.vote,
         }
 
     def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
         """The numbers of the population; the headline is the mean over individuals."""
-        found = self.performance(images, labels, self.config.test_individuals)
+        performance = self.performance(images, labels, self.learner_config.test_individuals)
         return {
-            "test_accuracy": found.mean,
+            "test_accuracy": performance.mean,
             "generations": self.generation,
             "temperature": self.temperature,
             "fixed": fixed_fraction(self.evolution.p),
             "heterozygosity": heterozygosity(self.evolution.p),
-            "individuals": {"mean": found.mean, "sd": found.sd, "count": len(found.individuals)},
-            "modal": found.modal,
-            "mean_weights": found.mean_weights,
-            "vote": found.vote,
+            "individuals": {"mean": performance.mean, "sd": performance.sd, "count": len(performance.individuals)},
+            "modal": performance.modal,
+            "mean_weights": performance.mean_weights,
+            "vote": performance.vote,
         }
 
     def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -205,7 +210,7 @@ class NetworkEvolution(Learner):
 
     def reason_to_stop(self) -> str | None:
         """Fixation: when selection has nothing left to choose from."""
-        enough = self.config.stop_at_fixed
+        enough = self.learner_config.stop_at_fixed
         fixed = fixed_fraction(self.evolution.p)
         return f"{fixed:.1%} of the alleles are fixed" if enough is not None and fixed >= enough else None
 

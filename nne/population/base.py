@@ -120,11 +120,11 @@ class Networks(ABC):
                 tile = range(first, min(first + self.tiling.genotypes, individuals.stop))
                 try:
                     x = genotypes(tile)
-                    found = find(x, pixels, part) if find else self.logits(x, pixels)
+                    result = find(x, pixels, part) if find else self.logits(x, pixels)
                 except torch.OutOfMemoryError as error:
                     self.tiling = self.tiling.halved(error)
                     continue
-                yield tile, part, found
+                yield tile, part, result
                 first = tile.stop
 
 

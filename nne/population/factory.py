@@ -64,18 +64,23 @@ def objection(dtype: torch.dtype) -> str | None:
 
 def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networks, Networks]:
     """The networks that a configuration describes: for the training images alone, and for any images."""
-    network, own, classes, seed = config.network, config.learner, len(data.classes), config.seed
+    network, learner_config, classes, seed = config.network, config.learner, len(data.classes), config.seed
     assert network is not None
     if network.module:
 
         def modules() -> Networks:
             module = load_module(network.module or "", classes, seed)
-            kind = {"expression": own.expression, "device": compute.device, "dtype": compute.dtype, "outputs": classes}
-            return ModulePopulation(module, own.genes, network.beta, seed=seed, **kind)
+            kind = {
+                "expression": learner_config.expression,
+                "device": compute.device,
+                "dtype": compute.dtype,
+                "outputs": classes,
+            }
+            return ModulePopulation(module, learner_config.genes, network.beta, seed=seed, **kind)
 
         return modules(), modules()
     topology = sparse_topology(data.train_images.shape[1], network, classes, seed)
-    W = sparse_weight_matrix(topology.links, own.genes, network.beta, seed, own.expression)
+    W = sparse_weight_matrix(topology.links, learner_config.genes, network.beta, seed, learner_config.expression)
 
     def sparse(seen: Tensor) -> Networks:
         if compute.backend == "cpp":

@@ -70,12 +70,12 @@ def _in_blocks(layer: Edges, seen: Tensor, block_units: int) -> tuple[Tensor, li
         width = max(int(degree[units].max()), 1)
         place = torch.full((layer.units,), ABSENT)
         place[units] = torch.arange(len(units))
-        mine = place[unit] != ABSENT
-        at = place[unit[mine]], rank[mine]
+        of_unit = place[unit] != ABSENT
+        at = place[unit[of_unit]], rank[of_unit]
         link = torch.full((len(units), width), ABSENT)
-        link[at] = edge[mine]
+        link[at] = edge[of_unit]
         pixels = torch.full((len(units), width), layer.sources)
-        pixels[at] = pixel[mine]
+        pixels[at] = pixel[of_unit]
         links.append(link)
         blocks.append(pixels)
     return order, links, blocks

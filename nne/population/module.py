@@ -48,7 +48,8 @@ class ModulePopulation(Networks):
         dtype: torch.dtype = torch.float32,
         outputs: int = 0,
     ) -> None:
-        self.device, self.dtype = torch.device(device), dtype
+        self.device = torch.device(device)
+        self.dtype = dtype
         self.module = module.to(self.device, dtype).eval().requires_grad_(False)
         self.shapes = {name: parameter.shape for name, parameter in module.named_parameters()}
         self.initial = {name: value for name, value in self.module.named_parameters() if value.dim() < 2}
@@ -57,7 +58,8 @@ class ModulePopulation(Networks):
         self.use(self.rows)
         memory = int(total_memory(self.device) * MEMORY_SHARE)
         self.tiling = TILING[self.device.type].within(links, dtype.itemsize, memory)
-        self.block, self.classes = self.tiling.genotypes, outputs
+        self.block = self.tiling.genotypes
+        self.classes = outputs
 
     def use(self, W: WeightMatrix) -> None:
         """Express genotypes by this matrix."""
@@ -66,17 +68,17 @@ class ModulePopulation(Networks):
     def parameters(self, x: Tensor) -> dict[str, Tensor]:
         """The parameters of every genotype ``x: [N, n]``, by name, ``[N, *shape]``."""
         parts = torch.split(self.W.weights(x).T, [shape.numel() for shape in self.shapes.values()], dim=1)
-        found = {}
+        parameters = {}
         for part, (name, shape) in zip(parts, self.shapes.items(), strict=True):
             weights = part.reshape(-1, *shape)
-            found[name] = weights + self.initial[name] if name in self.initial else weights / fan_in(shape) ** 0.5
-        return found
+            parameters[name] = weights + self.initial[name] if name in self.initial else weights / fan_in(shape) ** 0.5
+        return parameters
 
     def apply(self, parameters: dict[str, Tensor], inputs: Tensor, *, shared: bool = True) -> Tensor:
         """Outputs ``[N, B, ...]`` for inputs ``[B, ...]``, or ``[N, B, ...]`` if they are not shared."""
 
-        def one(own: dict[str, Tensor], given: Tensor) -> Tensor:
-            answer: Tensor = functional_call(self.module, own, (given,))
+        def one(weights: dict[str, Tensor], given: Tensor) -> Tensor:
+            answer: Tensor = functional_call(self.module, weights, (given,))
             return answer
 
         answers: Tensor = vmap(one, in_dims=(0, None if shared else 0))(parameters, inputs.to(self.dtype))

@@ -52,10 +52,14 @@ class Population(SparseNetworks):
         layout = by_hidden_unit(topology, seen.cpu(), tiling.units)
         self.tiling = tiling.within(len(layout.slots), dtype.itemsize, int(total_memory(device) * MEMORY_SHARE))
         self.block = self.tiling.genotypes
-        self.topology, self.whole = topology, W
-        self.classes, self.cap = topology.classes, cap
-        self.device, self.dtype = device, dtype
-        self.blocks, self.above = [block.to(device) for block in layout.blocks], layout.above
+        self.topology = topology
+        self.whole = W
+        self.classes = topology.classes
+        self.cap = cap
+        self.device = device
+        self.dtype = dtype
+        self.blocks = [block.to(device) for block in layout.blocks]
+        self.above = layout.above
         self.absent: list[Tensor] = []
         if bool(W.g(torch.zeros(1))):  # as for the sigmoid: a link that does not exist must not weigh g(0)
             cells = torch.split(layout.slots == ABSENT, [rows * columns for rows, columns in self._shapes])

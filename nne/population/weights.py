@@ -42,9 +42,9 @@ def chosen_expression(choice: str | Map) -> Map:
     """
 
     def probe(g: Map) -> None:
-        found = g(torch.linspace(-2, 2, 6).view(3, 2))
-        right = isinstance(found, Tensor) and found.shape == (3, 2) and bool(found.isfinite().all())
-        require(right, f"it gave {found}, not a finite weight for each")
+        weights = g(torch.linspace(-2, 2, 6).view(3, 2))
+        right = isinstance(weights, Tensor) and weights.shape == (3, 2) and bool(weights.isfinite().all())
+        require(right, f"it gave {weights}, not a finite weight for each")
 
     expected = "a function g(weights) -> weights, weight by weight"
     g: Map = plugin.chosen("expression", choice, EXPRESSIONS, expected, probe)

@@ -15,10 +15,10 @@ def frequencies_exist(target: LinearTarget) -> bool:
         RuntimeError: the solver could not tell.
     """
     W = target.W.numpy()
-    found = linprog(np.zeros(W.shape[1]), A_eq=W, b_eq=target.a.numpy(), bounds=(0, 1), method="highs")
-    if found.status not in (0, 2):  # feasible, infeasible
-        raise RuntimeError(f"the linear program has no answer: {found.message}")
-    return bool(found.status == 0)
+    solution = linprog(np.zeros(W.shape[1]), A_eq=W, b_eq=target.a.numpy(), bounds=(0, 1), method="highs")
+    if solution.status not in (0, 2):  # feasible, infeasible
+        raise RuntimeError(f"the linear program has no answer: {solution.message}")
+    return bool(solution.status == 0)
 
 
 def aligned_genotype(target: LinearTarget) -> Tensor:

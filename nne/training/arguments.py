@@ -60,8 +60,8 @@ def _with_own_configs(arguments: list[str], local: Path) -> list[str]:
             places.append(Path(value or next(given, "")).expanduser().absolute())
         else:
             kept.append(argument)
-    found = ",".join(f"'file://{place}'" for place in places)
-    return [*kept, f"hydra.searchpath=[{found}]"] if places else kept
+    urls = ",".join(f"'file://{place}'" for place in places)
+    return [*kept, f"hydra.searchpath=[{urls}]"] if places else kept
 
 
 def options(arguments: list[str], known: dict[str, str | None]) -> dict[str, str]:
@@ -75,10 +75,10 @@ def options(arguments: list[str], known: dict[str, str | None]) -> dict[str, str
         require("=" in argument, f"{argument}: give key=value; the keys are {', '.join(known)}")
     for name in given:
         require(name in known, f"there is no key {name}{nearest(name, list(known))}")
-    found = {**known, **given}
-    missing = [name for name, value in found.items() if value is None]
+    values = {**known, **given}
+    missing = [name for name, value in values.items() if value is None]
     require(not missing, f"{' and '.join(missing)} must be given, as in {' '.join(f'{name}=...' for name in missing)}")
-    return {name: str(value) for name, value in found.items()}
+    return {name: str(value) for name, value in values.items()}
 
 
 def script(page: str, work: Callable[[list[str]], object]) -> int:

@@ -124,10 +124,10 @@ def _own_configs(overrides: list[Override]) -> list[Path]:
     """The folders on Hydra's search path that the command line gives."""
     given = [override.value() for override in overrides if override.key_or_group == "hydra.searchpath"]
     listed = [str(place) for places in given if isinstance(places, list) for place in places]
-    found = [Path(place.removeprefix("file://")) for place in listed if not place.startswith("pkg://")]
-    for place in found:
+    folders = [Path(place.removeprefix("file://")) for place in listed if not place.startswith("pkg://")]
+    for place in folders:
         require(place.is_dir(), f"there is no folder of configurations {place}")
-    return found
+    return folders
 
 
 def _register_own(overrides: list[Override], learners: dict[str, Any]) -> None:
@@ -166,14 +166,16 @@ def _check_name(override: Override, loader: ConfigLoader, known: dict[str, Any],
 
 
 def _job(overrides: list[str], in_sweep: bool) -> Job:
-    own = [override for override in overrides if not override.startswith("hydra")]
+    overridden = [override for override in overrides if not override.startswith("hydra")]
     try:
         composed = compose("train", overrides, return_hydra_config=True)
         experiment = composed.hydra.runtime.choices.experiment
         OmegaConf.set_struct(composed, False)
-        composed["own"] = own
-        own = list(composed.own)  # with what ${seed} stands for, as Hydra names a job's folder
-        folder = Path(composed.hydra.sweep.dir, sweep_folder(own, composed.hydra.sweep.dir)) if in_sweep else None
+        composed["own"] = overridden
+        overridden = list(composed.own)  # with what ${seed} stands for, as Hydra names a job's folder
+        folder = (
+            Path(composed.hydra.sweep.dir, sweep_folder(overridden, composed.hydra.sweep.dir)) if in_sweep else None
+        )
         require(not (in_sweep and composed.run_dir), "run_dir is of one run; a sweep's folder is hydra.sweep.dir=PATH")
         slurm = "SlurmLauncher" in composed.hydra.launcher.get("_target_", "")
         require(not slurm or shutil.which("srun") is not None, "hydra/launcher=slurm: there is no Slurm here (no srun)")
@@ -183,7 +185,7 @@ def _job(overrides: list[str], in_sweep: bool) -> Job:
         for part in CHOICE:
             kept = f"{part}=none" in overrides and composed[part] is not None
             require(not kept, f"{part}=none: experiment={experiment} sets keys of {part}, so it cannot go without")
-        return Job(experiment, typed(composed), own, folder, side_by_side=side_by_side)
+        return Job(experiment, typed(composed), overridden, folder, side_by_side=side_by_side)
     except (HydraException, OmegaConfBaseException) as error:
         loaded = not ("hydra/launcher" in str(error) and "Could not load" in str(error))
         require(loaded, "this hydra/launcher is not installed: pip install -e '.[cluster]'")

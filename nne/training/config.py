@@ -205,8 +205,8 @@ class Config:
         check = getattr(self.learner, "check", None)
         if check:
             check(self)
-        own = (getattr(self.learner, name, None) for name in ("stop_at_fixed", "stop_at_cosine"))
-        stops = self.trainer.max_steps, self.trainer.max_seconds, *own
+        learner_stops = (getattr(self.learner, name, None) for name in ("stop_at_fixed", "stop_at_cosine"))
+        stops = self.trainer.max_steps, self.trainer.max_seconds, *learner_stops
         require(any(s is not None for s in stops), "the run would never end: set trainer.max_steps=N")
 
     @property
@@ -217,8 +217,8 @@ class Config:
     @property
     def features_seed(self) -> int:
         """The seed of the fixed random hidden layer."""
-        own = self.features.seed if self.features else None
-        return self.seed if own is None else own
+        seed = self.features.seed if self.features else None
+        return self.seed if seed is None else seed
 
     @property
     def images(self) -> DataConfig:
@@ -235,14 +235,14 @@ class Config:
         name = self.learner.name
         used = ("network", "features") if parts else ("data", "network", "features")
         given = [part for part in used if getattr(self, part) is not None]
-        found = " and ".join(given) or "neither"
+        present = " and ".join(given) or "neither"
         if not parts:
             require(not given, f"learner={name} has its own task and network; choose {', '.join(_without(given))}")
             return
         assert self.images
         right = f"needs {' or '.join(parts)} alone; choose {' or '.join(f'{p}={CHOICE[p]}' for p in parts)}"
         others = ", ".join(_without(p for p in used if p not in parts or len(parts) > 1))
-        require(len(given) == 1 and given[0] in parts, f"learner={name} {right} (and {others}), got {found}")
+        require(len(given) == 1 and given[0] in parts, f"learner={name} {right} (and {others}), got {present}")
 
     def decays(self, decay: str) -> None:
         """Raise if a rate should fall until an end that is not given."""
@@ -289,9 +289,9 @@ def hyperparameters(config: Config, dataset: str) -> dict[str, str | float]:
     """What tells runs apart in a table of them: the same keys for every run of a learner."""
     plain = to_dict(config)
     parts = ("network", "features", "learner")
-    found = {f"{part}.{name}": value for part in parts for name, value in (plain[part] or {}).items()}
-    found |= {"seed": config.seed, "data": dataset, "data.classes": len(config.data.classes) if config.data else 0}
-    return {name: value if isinstance(value, int | float) else str(value) for name, value in found.items()}
+    values = {f"{part}.{name}": value for part in parts for name, value in (plain[part] or {}).items()}
+    values |= {"seed": config.seed, "data": dataset, "data.classes": len(config.data.classes) if config.data else 0}
+    return {name: value if isinstance(value, int | float) else str(value) for name, value in values.items()}
 
 
 def from_dict(stored: Mapping[str, Any], learners: Mapping[str, Any]) -> Config:
@@ -310,12 +310,12 @@ def from_dict(stored: Mapping[str, Any], learners: Mapping[str, Any]) -> Config:
 
 def documented_keys(schema: type, prefix: str = "") -> dict[str, tuple[Any, str]]:
     """Every leaf key under a configuration dataclass: ``{"data.root": (default, doc)}``."""
-    found: dict[str, tuple[Any, str]] = {}
+    keys: dict[str, tuple[Any, str]] = {}
     for entry in fields(schema):
         part = next((t for t in (entry.type, *get_args(entry.type)) if isinstance(t, type) and is_dataclass(t)), None)
         if part:
-            found |= documented_keys(part, f"{prefix}{entry.name}.")
+            keys |= documented_keys(part, f"{prefix}{entry.name}.")
         elif "doc" in entry.metadata:
             default = entry.default if entry.default_factory is MISSING_DEFAULT else entry.default_factory()
-            found[prefix + entry.name] = (default, entry.metadata["doc"])
-    return found
+            keys[prefix + entry.name] = (default, entry.metadata["doc"])
+    return keys

@@ -59,8 +59,8 @@ def choose(device: str, dtype: str, job: int = 0) -> Compute:
     require(device != "cuda" or there, "device=cuda, but PyTorch finds no CUDA GPU here; use device=cpu or device=auto")
     chosen = torch.device("cpu")
     if there and device != "cpu":
-        own = int(os.environ.get("LOCAL_RANK", job % torch.cuda.device_count()))
-        chosen = torch.device(f"cuda:{own}")
+        index = int(os.environ.get("LOCAL_RANK", job % torch.cuda.device_count()))
+        chosen = torch.device(f"cuda:{index}")
         torch.cuda.set_device(chosen)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is bit-reproducible only with this
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -92,6 +92,17 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return int(psutil.virtual_memory().available)
+
+
+def require_memory(needed: int, device: torch.device, key: str, value: int) -> None:
+    """Refuse what does not fit: ``needed`` bytes, which grow in proportion to the configuration's ``key=value``.
+
+    Raises:
+        UserError: there is less free; it says how much ``key`` could be.
+    """
+    free = free_memory(device)
+    sizes = f"needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
+    require(needed <= free, f"{key}={value} {sizes}; set it to at most {value * free // needed}")
 
 
 def _cpu_name() -> str:

@@ -35,20 +35,20 @@ class Workers:
         first, last = (min(blocks * r // self.count * block, items) for r in (self.rank, self.rank + 1))
         return range(first, last)
 
-    def all_reduce(self, found: Tensor) -> Tensor:
+    def all_reduce(self, tensor: Tensor) -> Tensor:
         """What all have found, given zeros wherever a worker did not look: no sum ever rounds."""
-        return found if self.count == 1 else self._call(dist.all_reduce, found)
+        return tensor if self.count == 1 else self._call(dist.all_reduce, tensor)
 
     def broadcast(self, value: int = 0) -> int:
         """The first worker's value, once everybody is here."""
         return value if self.count == 1 else int(self._call(dist.broadcast, torch.tensor(value), 0))
 
-    def _call(self, operation: object, found: Tensor, *arguments: int) -> Tensor:
+    def _call(self, operation: object, tensor: Tensor, *arguments: int) -> Tensor:
         try:
-            operation(found, *arguments)  # type: ignore[operator]
+            operation(tensor, *arguments)  # type: ignore[operator]
         except RuntimeError as error:
             raise WorkerGoneError("another worker is gone; go on from the last checkpoint by resume=") from error
-        return found
+        return tensor
 
 
 SINGLE_PROCESS = Workers()

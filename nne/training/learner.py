@@ -1,14 +1,14 @@
 """What the trainer knows of a learner, and nothing more. Evolution, dopamine and gradient descent all are one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from nne.training.device import Compute
-from nne.training.errors import UserError
+from nne.training.errors import UserError, require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,6 +36,8 @@ class Learner(ABC):
     charts: ClassVar[dict[str, list[str]]] = {"accuracy": ["test/accuracy"]}
     """Metrics that belong on one chart, by the chart's title: what a dashboard opens on."""
 
+    _last_answers: tuple[int, Tensor, Tensor] | None = None
+
     @abstractmethod
     def step(self) -> Metrics:
         """Learn for one step; what there is to log about it."""
@@ -51,6 +53,12 @@ class Learner(ABC):
     @abstractmethod
     def load_state_dict(self, state: State) -> None:
         """Go back to a saved state; raises ``UserError`` if it belongs to another network."""
+
+    def answers_at(self, step: int, images: Tensor, answer: Callable[[], Tensor]) -> Tensor:
+        """``answer()``, which is not computed again for the same images at the same step."""
+        if self._last_answers is None or self._last_answers[0] != step or self._last_answers[1] is not images:
+            self._last_answers = step, images, answer()
+        return self._last_answers[2]
 
     def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
         """The final figures, ``result`` among them, as they go into ``summary.json``: by default the headline."""
@@ -85,6 +93,17 @@ class Learner(ABC):
             UserError: there is none, as by default.
         """
         raise UserError(f"{type(self).__name__} gives no network of its own (as_module): it cannot be exported")
+
+
+def check_state(state: State, current: State, kind: str) -> None:
+    """Raise ``UserError`` unless a saved state has the names and shapes of the ``current`` one."""
+    fits = state.keys() == current.keys() and all(state[name].shape == current[name].shape for name in current)
+    require(fits, f"the checkpoint is of {kind}: it is from another kind of run")
+
+
+def annealed(rate: float, decay: str, step: int, limit: int | None) -> float:
+    """``rate`` as it is, or (``decay="linear"``) falling to zero at step ``limit``."""
+    return rate if decay == "none" or limit is None else rate * max(1 - step / limit, 0.0)
 
 
 def is_milestone(step: int) -> bool:

@@ -51,8 +51,8 @@ def manual_page(configs: Path, learners: dict[str, Any]) -> str:
     )
     keys = _entries(documented_keys(Config))
     for name, schema in learners.items():
-        own = {key: entry for key, entry in documented_keys(schema, "learner.").items() if key != "learner.name"}
-        keys += f"\n\nKEYS OF learner={name}\n{_entries(own)}"
+        documented = {key: entry for key, entry in documented_keys(schema, "learner.").items() if key != "learner.name"}
+        keys += f"\n\nKEYS OF learner={name}\n{_entries(documented)}"
     return PAGE.format(train=program("train"), experiments=experiments, choices=choices, keys=keys)
 
 

@@ -85,5 +85,5 @@ def one_of_or_path(key: str, choice: str, known: list[str]) -> None:
     if is_path(choice):
         load(key, choice)
     else:
-        own = "or package.module.name of your own"
-        require(choice in known, f"{key} must be one of {', '.join(known)}, {own}, got {choice}")
+        or_path = "or package.module.name of your own"
+        require(choice in known, f"{key} must be one of {', '.join(known)}, {or_path}, got {choice}")

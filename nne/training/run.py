@@ -27,7 +27,7 @@ class Saved:
 
     folder: Path
     state: State
-    facts: checkpoint.Facts
+    metadata: checkpoint.Metadata
 
 
 def run(
@@ -48,19 +48,19 @@ def run(
         SystemExit: a signal stopped the run; its state is saved.
     """
     saved = _saved(job, sweep_folder)
-    config = _continued(job, saved.facts, learners) if saved else job.config
-    experiment = saved.facts.experiment if saved else job.experiment
+    config = _continued(job, saved.metadata, learners) if saved else job.config
+    experiment = saved.metadata.experiment if saved else job.experiment
     chosen = sweep_folder or (Path(config.run_dir) if config.run_dir else None)
 
-    began_with = saved.facts.backend if saved else None
+    began_with = saved.metadata.backend if saved else None
     compute = replace(device.choose(config.device, config.precision, job.number), began_with=began_with)
     alone = compute.workers.count == 1 or config.learner.supports_distributed
     require(alone, f"learner={config.learner.name} runs in one process; start it without torchrun")
     dataset = data.load(config.data, config.seed).to(compute.device)
     learner = build(config, dataset, compute)
     if saved:
-        same = saved.facts.dataset == dataset.name
-        require(same, f"resume: the run is on {saved.facts.dataset}; here is only {dataset.name}, {dataset.note}")
+        same = saved.metadata.dataset == dataset.name
+        require(same, f"resume: the run is on {saved.metadata.dataset}; here is only {dataset.name}, {dataset.note}")
         learner.load_state_dict(saved.state)
 
     team = learner.compute.workers
@@ -72,13 +72,18 @@ def run(
     records = RunFolder(folder, resuming=saved is not None)
     try:
         finished = records.summary()
-        if saved and finished and finished["steps"] == saved.facts.step and _nothing_left(config, saved.facts, learner):
+        if (
+            saved
+            and finished
+            and finished["steps"] == saved.metadata.step
+            and _nothing_left(config, saved.metadata, learner)
+        ):
             log.info("%s is finished already (%s)", folder, finished["stopped_because"])
             team.broadcast(1)
             return finished
         _introduce(experiment, config.seed, folder, dataset, learner.compute, saved)
-        facts = saved.facts if saved else None
-        summary = Trainer(experiment, config, learner, dataset, records, facts).train()
+        metadata = saved.metadata if saved else None
+        summary = Trainer(experiment, config, learner, dataset, records, metadata).train()
         _conclude(summary, learner, folder)
         return summary
     except Interrupted as stop:
@@ -90,22 +95,22 @@ def run(
 
 def load_run(
     folder: Path, learners: Mapping[str, Any], build: Callable[[Config, Dataset, Compute], Learner]
-) -> tuple[Learner, Dataset, checkpoint.Facts]:
-    """The learner of a run, as its newest checkpoint left it, its data, and the facts of the checkpoint.
+) -> tuple[Learner, Dataset, checkpoint.Metadata]:
+    """The learner of a run, as its newest checkpoint left it, its data, and the metadata of the checkpoint.
 
     Raises:
         UserError: there is no such run, or its data cannot be found here.
     """
     require(folder.is_dir(), f"run={folder}: there is no such folder")
-    state, facts = checkpoint.load_latest(folder / "checkpoints")
-    config = from_dict(facts.config, learners)
-    compute = replace(device.choose(config.device, config.precision), began_with=facts.backend)
+    state, metadata = checkpoint.load_latest(folder / "checkpoints")
+    config = from_dict(metadata.config, learners)
+    compute = replace(device.choose(config.device, config.precision), began_with=metadata.backend)
     dataset = data.load(config.data, config.seed).to(compute.device)
-    same = facts.dataset == dataset.name
-    require(same, f"run={folder}: the run is on {facts.dataset}; here is only {dataset.name}, {dataset.note}")
+    same = metadata.dataset == dataset.name
+    require(same, f"run={folder}: the run is on {metadata.dataset}; here is only {dataset.name}, {dataset.note}")
     learner = build(config, dataset, compute)
     learner.load_state_dict(state)
-    return learner, dataset, facts
+    return learner, dataset, metadata
 
 
 def _saved(job: Job, sweep_folder: Path | None) -> Saved | None:
@@ -116,24 +121,24 @@ def _saved(job: Job, sweep_folder: Path | None) -> Saved | None:
     folder = Path(wanted)
     if wanted == "auto":
         given = sweep_folder or (Path(job.config.run_dir) if job.config.run_dir else None)
-        found = given or latest_unfinished(job.experiment)
-        if found is None or not checkpoint.saved(found / "checkpoints"):
+        latest = given or latest_unfinished(job.experiment)
+        if latest is None or not checkpoint.saved(latest / "checkpoints"):
             log.info("resume=auto: no unfinished run of %s; starting a new one", job.experiment)
             return None
-        folder = found
+        folder = latest
     require(folder.is_dir(), f"resume={folder}: there is no such folder")
     return Saved(folder, *checkpoint.load_latest(folder / "checkpoints"))
 
 
-def _continued(job: Job, facts: checkpoint.Facts, learners: Mapping[str, Any]) -> Config:
+def _continued(job: Job, metadata: checkpoint.Metadata, learners: Mapping[str, Any]) -> Config:
     """The configuration that the run began with, and what the command line may change of it."""
-    stored = from_dict(facts.config, learners)
+    stored = from_dict(metadata.config, learners)
     trainer, chosen = to_dict(stored)["trainer"], {"device": stored.device, "backend": stored.backend}
     for override in job.overrides:
         name = override.lstrip("+").split("=", 1)[0]
         if name == "experiment":
-            same = job.experiment == facts.experiment
-            require(same, f"resume: the run is of experiment={facts.experiment}, not {job.experiment}")
+            same = job.experiment == metadata.experiment
+            require(same, f"resume: the run is of experiment={metadata.experiment}, not {job.experiment}")
         elif name.startswith("trainer."):
             trainer[name.removeprefix("trainer.")] = _at(to_dict(job.config), name)
         elif name in chosen:
@@ -151,12 +156,12 @@ def _at(config: dict[str, Any], name: str) -> Any:
     return value
 
 
-def _nothing_left(config: Config, facts: checkpoint.Facts, learner: Learner) -> bool:
+def _nothing_left(config: Config, metadata: checkpoint.Metadata, learner: Learner) -> bool:
     """Whether a finished run has no more to do under the limits it has now."""
     steps, seconds = config.trainer.max_steps, config.trainer.max_seconds
     return bool(
-        (steps is not None and facts.step >= steps)
-        or (seconds is not None and facts.seconds >= seconds)
+        (steps is not None and metadata.step >= steps)
+        or (seconds is not None and metadata.seconds >= seconds)
         or learner.reason_to_stop()
     )
 
@@ -169,15 +174,15 @@ def _introduce(
         sizes = f"{len(dataset.train_labels)} training and {len(dataset.test_labels)} test images"
         log.info("%s: %s (%s)", dataset.name, sizes, dataset.note)
     if saved:
-        log.info("going on in %s from step %d", folder, saved.facts.step)
+        log.info("going on in %s from step %d", folder, saved.metadata.step)
     else:
         log.info("writing to %s; watch it with: tensorboard --logdir %s", folder, folder.parent)
 
 
 def _conclude(summary: dict[str, Any], learner: Learner, folder: Path) -> None:
     name = learner.headline.removeprefix("test/")
-    found = f"{name} {shown(learner.result, summary[learner.result])}"
-    found += " on test images" if learner.headline.startswith("test/") else ""
+    result = f"{name} {shown(learner.result, summary[learner.result])}"
+    result += " on test images" if learner.headline.startswith("test/") else ""
     took = spent(summary["seconds"], summary["overhead_seconds"])
-    log.info("%s: %s in %s: %s", summary["experiment"], summary["stopped_because"], took, found)
+    log.info("%s: %s in %s: %s", summary["experiment"], summary["stopped_because"], took, result)
     log.info("everything is in %s, the figures in %s", folder, folder / SUMMARY)

@@ -38,7 +38,7 @@ class Trainer:
 
     Args:
         experiment: the name it is recorded under.
-        resumed: the facts of the checkpoint that the learner was restored from, if it was.
+        resumed: the metadata of the checkpoint that the learner was restored from, if it was.
     """
 
     def __init__(
@@ -48,20 +48,23 @@ class Trainer:
         learner: Learner,
         data: Dataset,
         run: RunFolder,
-        resumed: checkpoint.Facts | None,
+        resumed: checkpoint.Metadata | None,
     ) -> None:
-        self.experiment, self.config = experiment, config
-        self.learner, self.data, self.compute, self.run = learner, data, learner.compute, run
+        self.experiment = experiment
+        self.config = config
+        self.learner = learner
+        self.data = data
+        self.compute = learner.compute
+        self.run = run
         self.step = resumed.step if resumed else 0
         self.seconds = resumed.seconds if resumed else 0.0
-        self._overhead, self._began, self._worked = (
-            resumed.overhead if resumed else 0.0,
-            time.perf_counter(),
-            self.seconds,
-        )
+        self._overhead = resumed.overhead if resumed else 0.0
+        self._began = time.perf_counter()
+        self._worked = self.seconds
         self._drawing = 0.0
         self._pictured = self.step
-        self._saved_step, self._saved_at = self.step, time.monotonic()
+        self._saved_step = self.step
+        self._saved_at = time.monotonic()
         self._signal: int | None = None
         self._commit = provenance.git_commit()
         limit = config.trainer.max_steps
@@ -169,11 +172,12 @@ class Trainer:
         """Write a checkpoint, once the records of all steps before it are on the disk."""
         self.dashboard.flush()
         config, backend = to_dict(self.config), self.compute.backend
-        facts = checkpoint.Facts(
+        metadata = checkpoint.Metadata(
             self.experiment, self.data.name, self.step, self.seconds, config, backend, self.overhead
         )
-        checkpoint.save(self.run.checkpoints, self.learner.state_dict(), facts, self.config.trainer.keep_checkpoints)
-        self._saved_step, self._saved_at = self.step, time.monotonic()
+        checkpoint.save(self.run.checkpoints, self.learner.state_dict(), metadata, self.config.trainer.keep_checkpoints)
+        self._saved_step = self.step
+        self._saved_at = time.monotonic()
 
     def reason_to_stop(self) -> str | None:
         """Why the run ends here, if it does."""

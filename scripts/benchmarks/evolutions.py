@@ -30,11 +30,11 @@ def evolution(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
             evolved.setdefault((g, _otherwise(run, experiments)), []).append(run)
     groups = [
         (g, otherwise, *group)
-        for (g, otherwise), found in evolved.items()
-        for group in grouped(found, "learner.genes").items()
+        for (g, otherwise), members in evolved.items()
+        for group in grouped(members, "learner.genes").items()
     ]
     rows = []
-    for g, otherwise, (name, dataset, device, genes), found in groups:
+    for g, otherwise, (name, dataset, device, genes), members in groups:
         paper = tables.PAPER.get(name.removesuffix("_paper")) if dataset == "mnist" else None
         rows.append(
             {
@@ -43,13 +43,13 @@ def evolution(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
                 "genes": str(genes),
                 "data": dataset,
                 "paper": f"{paper}" if paper else "",
-                "individuals": spread(100 * r.summary["individuals"]["mean"] for r in found),
-                "mean weights": spread(100 * r.summary["mean_weights"] for r in found),
-                "vote": spread(100 * r.summary["vote"] for r in found),
-                "seeds": seeds(found),
-                "generations": spread((r.summary["generations"] for r in found), 0),
-                "seconds": spread(r.summary["seconds"] for r in found),
-                "seconds to paper": seconds_to(paper, found),
+                "individuals": spread(100 * r.summary["individuals"]["mean"] for r in members),
+                "mean weights": spread(100 * r.summary["mean_weights"] for r in members),
+                "vote": spread(100 * r.summary["vote"] for r in members),
+                "seeds": seeds(members),
+                "generations": spread((r.summary["generations"] for r in members), 0),
+                "seconds": spread(r.summary["seconds"] for r in members),
+                "seconds to paper": seconds_to(paper, members),
                 "machine": device,
             }
         )
@@ -67,7 +67,7 @@ def linear(runs: list[Run], _: tables.Experiments) -> list[Row]:
     """Evolution towards linear targets (Sec. 2.1)."""
     rows = []
     names = ("learner.inputs", "learner.genes", "learner.population")
-    for (name, _dataset, _device, m, n, N), found in grouped(
+    for (name, _dataset, _device, m, n, N), members in grouped(
         (r for r in runs if r.learner == "linear"), *names
     ).items():
         rows.append(
@@ -76,11 +76,11 @@ def linear(runs: list[Run], _: tables.Experiments) -> list[Row]:
                 "m": str(m),
                 "n": f"{n:,}",
                 "N": "∞" if N is None else f"{N:,}",
-                "cos(W p, a)": spread((r.summary["cosine"] for r in found), 4),
-                "generations": spread((r.summary["generations"] for r in found), 0),
-                "fell less than guaranteed": str(sum(r.summary["violations_of_theorem_1"] for r in found)),
-                "seeds": seeds(found),
-                "seconds": spread((r.summary["seconds"] for r in found), 0),
+                "cos(W p, a)": spread((r.summary["cosine"] for r in members), 4),
+                "generations": spread((r.summary["generations"] for r in members), 0),
+                "fell less than guaranteed": str(sum(r.summary["violations_of_theorem_1"] for r in members)),
+                "seeds": seeds(members),
+                "seconds": spread((r.summary["seconds"] for r in members), 0),
             }
         )
     return rows
@@ -90,35 +90,35 @@ def seconds_to(accuracy: float | None, runs: list[Run]) -> str:
     """How long the individuals took to pass an accuracy, over runs that all did."""
     if accuracy is None:
         return ""
-    passed = [[s for _, s, found in run.curve("test/individuals") if found >= accuracy] for run in runs]
+    passed = [[s for _, s, reached in run.curve("test/individuals") if reached >= accuracy] for run in runs]
     return spread(map(min, passed)) if all(passed) else ""
 
 
 def variants(runs: list[Run], experiments: tables.Experiments) -> dict[Variant, list[Run]]:
     """Runs on MNIST by what they have otherwise; those that have nothing, first."""
-    found: dict[Variant, list[Run]] = {}
+    groups: dict[Variant, list[Run]] = {}
     for run in tables.on_one([run for run in runs if run.experiment == VARIED]):
         variant = tuple((key, typed(value)) for key, value in settings(run, experiments[VARIED]).items())
-        found.setdefault(variant, []).append(run)
-    return dict(sorted(found.items(), key=lambda item: (bool(item[0]), str(item[0]))))
+        groups.setdefault(variant, []).append(run)
+    return dict(sorted(groups.items(), key=lambda item: (bool(item[0]), str(item[0]))))
 
 
 def questions(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
     """Sec. 4: what each variant of the experiment reaches, and how fast its generations are at first and at the end."""
     rows = []
-    for variant, found in variants(runs, experiments).items():
+    for variant, members in variants(runs, experiments).items():
         asked = [question for key, question in QUESTIONS.items() if key in dict(variant)]
         if asked or not variant:
             rows.append(
                 {
                     "question": asked[0] if asked else AS_IT_IS,
                     "otherwise": " ".join(f"`{key}={value}`" for key, value in variant),
-                    "individuals": spread((run.accuracy for run in found), 2),
-                    "generations": spread((run.summary["generations"] for run in found), 0),
-                    "a second, at first": spread(speed(run, first=True) for run in found),
-                    "at the end": spread(speed(run, first=False) for run in found),
-                    "seconds": spread((run.summary["seconds"] for run in found), 0),
-                    "seeds": seeds(found),
+                    "individuals": spread((run.accuracy for run in members), 2),
+                    "generations": spread((run.summary["generations"] for run in members), 0),
+                    "a second, at first": spread(speed(run, first=True) for run in members),
+                    "at the end": spread(speed(run, first=False) for run in members),
+                    "seconds": spread((run.summary["seconds"] for run in members), 0),
+                    "seeds": seeds(members),
                 }
             )
     rows.sort(key=lambda row: (row["question"] != AS_IT_IS, row["question"]))
@@ -134,27 +134,27 @@ def speed(run: Run, first: bool) -> float:
 def selection(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
     """Every rule of selection: when individuals passed the paper's NNE and the paper's SGD, and where they ended."""
     rules = {}
-    for variant, found in variants(runs, experiments).items():
+    for variant, members in variants(runs, experiments).items():
         if {key for key, _ in variant} <= {"learner.selection", *STRENGTH}:
-            rules[variant] = found
+            rules[variant] = members
     if len(rules) < 2:
         return []
     rows = []
-    for found in rules.values():
-        run = found[0]
+    for members in rules.values():
+        run = members[0]
         strengths = [run.key(name) for name in STRENGTH]
         rows.append(
             {
                 "rule": f"`{run.key('learner.selection')}`",
                 "ε": " to ".join(f"{strength:g}" for strength in strengths if strength is not None),
                 **{
-                    f"{unit} to {accuracy} %": passed(found, accuracy, of)
+                    f"{unit} to {accuracy} %": passed(members, accuracy, of)
                     for accuracy in GOALS
                     for unit, of in UNITS.items()
                 },
-                "individuals": spread((run.accuracy for run in found), 2),
-                "mean weights": spread((100 * run.summary["mean_weights"] for run in found), 2),
-                "seeds": seeds(found),
+                "individuals": spread((run.accuracy for run in members), 2),
+                "mean weights": spread((100 * run.summary["mean_weights"] for run in members), 2),
+                "seeds": seeds(members),
             }
         )
     return sorted(rows, key=lambda row: -float(row["individuals"].split()[0]))
@@ -167,6 +167,6 @@ UNITS: dict[str, Callable[[Point], float]] = {"generations": lambda point: point
 def passed(runs: list[Run], accuracy: float, unit: Callable[[Point], float]) -> str:
     """Where individuals were first found at an accuracy, over the runs where they were."""
     curves = [[unit(point) for point in run.curve("test/individuals") if point[2] >= accuracy] for run in runs]
-    found = [min(points) for points in curves if points]
-    missing = f" ({len(found)} of {len(runs)})" if 0 < len(found) < len(runs) else ""
-    return f"{spread(found, 0)}{missing}" if found else "never"
+    firsts = [min(points) for points in curves if points]
+    missing = f" ({len(firsts)} of {len(runs)})" if 0 < len(firsts) < len(runs) else ""
+    return f"{spread(firsts, 0)}{missing}" if firsts else "never"

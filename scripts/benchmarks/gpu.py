@@ -64,36 +64,40 @@ def products(population: FusedPopulation, individuals: int, images: int) -> int:
 def gpu(dataset: Dataset, compute: Compute, repeats: int) -> list[dict[str, object]]:
     """Milliseconds of every path, and the share of the limit that the kernel reaches."""
     config = composed("experiment=nne_mnist10_paper", "learner.test_individuals=2")
-    device, own = compute.device, config.learner
+    device, learner_config = compute.device, config.learner
     learners = {b: NetworkEvolution(replace(config, backend=b), dataset, compute) for b in ("triton", "torch")}
     fused = learners["triton"].population
     assert isinstance(fused, FusedPopulation)
     images, labels = learners["triton"].minibatch()
-    pixels, x = fused.gather(images), learners["triton"].genotypes(range(own.population))
+    pixels, x = fused.gather(images), learners["triton"].genotypes(range(learner_config.population))
     tiles = torch.split(x, fused.tiling.genotypes)
 
     def evaluation() -> None:
         for tile in tiles:
             fused.rewards(tile, pixels, labels, 1.0)
 
-    few = min(DENSE, own.population)
+    few = min(DENSE, learner_config.population)
     dense = dense_layers(images, fused.topology.first.units, fused.classes, few, compute.dtype)
     square = torch.randn(SIDE, SIDE, device=device, dtype=compute.dtype)
-    found = {
+    times = {
         "a generation by Triton": seconds(learners["triton"].step, device, repeats),
         "its evaluation alone": seconds(evaluation, device, repeats),
         "a generation by PyTorch": seconds(learners["torch"].step, device, repeats),
-        "dense layers, compiled": seconds(dense, device, repeats) * own.population / few,
+        "dense layers, compiled": seconds(dense, device, repeats) * learner_config.population / few,
         "a large product": seconds(lambda: square @ square, device, repeats),
     }
-    limit = 2 * len(square) ** 3 / found.pop("a large product")
-    reached = products(fused, own.population, len(images)) / found["its evaluation alone"]
-    table = Table("path", "milliseconds", title=f"N = {own.population:,}, {len(images):,} images, n = {own.genes:,}")
-    for path, time in found.items():
+    limit = 2 * len(square) ** 3 / times.pop("a large product")
+    reached = products(fused, learner_config.population, len(images)) / times["its evaluation alone"]
+    table = Table(
+        "path",
+        "milliseconds",
+        title=f"N = {learner_config.population:,}, {len(images):,} images, n = {learner_config.genes:,}",
+    )
+    for path, time in times.items():
         table.add_row(path, f"{1000 * time:.3f}")
     console.print(table)
     console.print(
         f"the kernel multiplies at {reached / limit:.1%} of the speed of a product of {SIDE:,} x {SIDE:,} matrices"
     )
-    rows: list[dict[str, object]] = [{"path": path, "seconds": time} for path, time in found.items()]
+    rows: list[dict[str, object]] = [{"path": path, "seconds": time} for path, time in times.items()]
     return [*rows, {"path": "share of a large product", "share": reached / limit}]

@@ -23,8 +23,8 @@ class OpenES(Peer):
 
         super().__init__(*arguments)
         mean = jax.numpy.asarray(torch.cat([w.flatten() for w in self.start]).numpy())
-        own = self.setting
-        adam, sigma = optax.adam(own.step_size), optax.constant_schedule(own.sigma)
+        setting = self.setting
+        adam, sigma = optax.adam(setting.step_size), optax.constant_schedule(setting.sigma)
         strategy = Open_ES(self.population, mean, optimizer=adam, std_schedule=sigma)
         (inputs, hidden), (_, classes) = self.shapes
         self.state = strategy.init(jax.random.key(self.seed), mean, strategy.default_params)
@@ -41,7 +41,8 @@ class OpenES(Peer):
             tried, state = strategy.ask(ask, state, strategy.default_params)
             return strategy.tell(tell, tried, jax.lax.map(loss, tried), state, strategy.default_params)[0]
 
-        self.jax, self.compiled = jax, jax.jit(step, donate_argnums=0)
+        self.jax = jax
+        self.compiled = jax.jit(step, donate_argnums=0)
 
     def move(self, images: Tensor, labels: Tensor) -> None:
         """Ask, evaluate, tell."""

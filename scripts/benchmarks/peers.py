@@ -35,11 +35,11 @@ class Setting:
 
     def neighbours(self) -> list["Setting"]:
         """One figure a step up or down in 1, 3, 10, 30 ...; a figure that is not used stays as it is."""
-        found = [replace(self, step_size=size) for size in _beside(self.step_size)]
+        settings = [replace(self, step_size=size) for size in _beside(self.step_size)]
         if self.sigma:
-            found += [replace(self, sigma=sigma) for sigma in _beside(self.sigma)]
-            found += [replace(self, population=int(size)) for size in _beside(self.population)]
-        return found
+            settings += [replace(self, sigma=sigma) for sigma in _beside(self.sigma)]
+            settings += [replace(self, population=int(size)) for size in _beside(self.population)]
+        return settings
 
 
 def _beside(figure: float) -> tuple[float, float]:
@@ -59,8 +59,13 @@ class Peer(ABC):
     """What must be installed for it."""
 
     def __init__(self, data: Dataset, setting: Setting, batch: int | None, seed: int = 0) -> None:
-        self.images, self.labels, self.classes = data.train_images, data.train_labels, len(data.classes)
-        self.setting, self.population, self.batch, self.seed = setting, setting.population, batch, seed
+        self.images = data.train_images
+        self.labels = data.train_labels
+        self.classes = len(data.classes)
+        self.setting = setting
+        self.population = setting.population
+        self.batch = batch
+        self.seed = seed
         self.steps = 0
         stream = generator(seed, "initial weights")
         self.shapes = (data.train_images.shape[1], HIDDEN), (HIDDEN, self.classes)

@@ -129,8 +129,8 @@ def population(dataset: data.Dataset, compute: Compute, repeats: int) -> list[di
     table = Table(*COLUMNS)
     for row in rows:
         names = ("level", "instructions", "genes", "images", "cpp_seconds", "torch_seconds", "dense_seconds", "ratio")
-        found = [row[name] for name in (*names, "networks_per_second", "peak_gib", "auto")]
-        cells = zip(COLUMNS.values(), found, strict=True)
+        row_values = [row[name] for name in (*names, "networks_per_second", "peak_gib", "auto")]
+        cells = zip(COLUMNS.values(), row_values, strict=True)
         table.add_row(*("" if value is None else how.format(value) for how, value in cells))
     console.print(table)
     return rows

@@ -56,7 +56,7 @@ def evolution(name: str, learner: NetworkEvolution, data: Dataset) -> Contestant
     def finished() -> bool:
         return learner.reason_to_stop() is not None or learner.generation == learner.generations
 
-    return Contestant(name, "10 %", learner.config.population, learner.step, accuracy, finished)
+    return Contestant(name, "10 %", learner.learner_config.population, learner.step, accuracy, finished)
 
 
 def peer(name: str, setting: Setting, data: Dataset, batch: int | None) -> Contestant:
@@ -99,14 +99,14 @@ def networks_per_second(contestant: Contestant, repeats: int) -> float:
 def accuracies(contestant: Contestant, marks: tuple[float, ...]) -> list[float]:
     """Test accuracy after so many seconds of steps; the first step, which may compile, is not counted."""
     contestant.step()
-    found, seconds = [], 0.0
+    reached, seconds = [], 0.0
     for mark in marks:
         while seconds < mark and not contestant.finished():
             start = time.perf_counter()
             contestant.step()
             seconds += time.perf_counter() - start
-        found.append(contestant.accuracy())
-    return found
+        reached.append(contestant.accuracy())
+    return reached
 
 
 def peers(data: Dataset, compute: Compute, repeats: int) -> list[dict[str, object]]:
@@ -120,8 +120,8 @@ def peers(data: Dataset, compute: Compute, repeats: int) -> list[dict[str, objec
     show("Networks evaluated a second, a whole step counted", rows.values())
     of_time: list[dict[str, object]] = []
     for each in contestants(data, compute, BATCH):
-        found = accuracies(each, MARKS)
-        named = {f"accuracy after {mark:g} s, %": round(100 * a, 2) for mark, a in zip(MARKS, found, strict=True)}
+        reached = accuracies(each, MARKS)
+        named = {f"accuracy after {mark:g} s, %": round(100 * a, 2) for mark, a in zip(MARKS, reached, strict=True)}
         of_time.append({"name": each.name, "graph": each.graph, "population": each.population, **named})
         console.print(of_time[-1])
     show(f"Test accuracy, {BATCH} images a step", of_time)

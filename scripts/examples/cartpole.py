@@ -29,11 +29,13 @@ def main() -> None:
     policy = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2))
     evolution = Evolution(genes=300, population=POPULATION, epsilon=1.0)
     population = ModulePopulation(policy, genes=300, beta=0.1)
-    found = returns(population, evolution.ask(), seed=0)
-    while found.mean() < 475 and evolution.generation < 100:
-        evolution.tell(found)
-        found = returns(population, evolution.ask(), seed=evolution.generation)
-        print(f"generation {evolution.generation}: mean {found.mean():.0f}, best {found.max():.0f} of {STEPS} steps")
+    fitness = returns(population, evolution.ask(), seed=0)
+    while fitness.mean() < 475 and evolution.generation < 100:
+        evolution.tell(fitness)
+        fitness = returns(population, evolution.ask(), seed=evolution.generation)
+        print(
+            f"generation {evolution.generation}: mean {fitness.mean():.0f}, best {fitness.max():.0f} of {STEPS} steps"
+        )
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def papers(runs: list[Run]) -> list[float]:
     return sorted({tables.PAPER[name] for name in names if name in tables.PAPER})
 
 
-def lifetime(runs: list[Run], _: tables.Experiments) -> Figure | None:
+def dopamine(runs: list[Run], _: tables.Experiments) -> Figure | None:
     """Test accuracy against epochs and seconds of those who learn on random features."""
     if not runs:
         return None
@@ -119,7 +119,7 @@ def linear(runs: list[Run], _: tables.Experiments) -> Figure | None:
 def figure_3(runs: list[Run], experiments: tables.Experiments) -> Figure | None:
     """Fig. 3, accuracy against the number of genes, a line for runs that are alike but for that."""
     lines = {
-        ", ".join(filter(None, like)): {n: [run.accuracy for run in found] for n, found in by_genes.items()}
+        ", ".join(filter(None, like)): {n: [run.accuracy for run in group] for n, group in by_genes.items()}
         for like, by_genes in alike_but_genes(runs, experiments).items()
     }
     return _against(lines, "number of genes n", "test accuracy of individuals, %", lines_at=papers(runs))
@@ -128,7 +128,7 @@ def figure_3(runs: list[Run], experiments: tables.Experiments) -> Figure | None:
 def swept(runs: list[Run], experiments: tables.Experiments) -> list[Run]:
     """The runs that others are alike but for the number of genes."""
     several = [by_genes for by_genes in alike_but_genes(runs, experiments).values() if len(by_genes) > 1]
-    return [run for by_genes in several for found in by_genes.values() for run in found]
+    return [run for by_genes in several for group in by_genes.values() for run in group]
 
 
 def alike_but_genes(

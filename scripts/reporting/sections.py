@@ -54,7 +54,7 @@ def by_genes(digits: int) -> Select:
 
 def capped(runs: list[Run], _: Experiments) -> list[Run]:
     """Output layers on random features that were tried with several caps."""
-    return [run for by_cap in tables.cap_groups(runs) for found in by_cap.values() for run in found]
+    return [run for by_cap in tables.cap_groups(runs) for group in by_cap.values() for run in group]
 
 
 PARTS = [
@@ -62,7 +62,7 @@ PARTS = [
         "Table 1. Neural net evolution",
         "Test accuracy in %, ours beside the paper's: mean ± sd over seeds; steps and seconds are medians.",
         cells(tables.TABLE_1),
-        {"table1": tables.table_1, "lifetimes": tables.lifetimes},
+        {"table1": tables.table_1, "finetuning": tables.finetuning},
         {"table1": lambda runs, known: pictures.beside_paper(tables.table_1(runs, known), "digits")},
     ),
     Part(
@@ -72,7 +72,7 @@ PARTS = [
         {"table2": tables.table_2},
         {
             "table2": lambda runs, known: pictures.beside_paper(tables.table_2(runs, known), "h"),
-            "lifetime": pictures.lifetime,
+            "dopamine": pictures.dopamine,
         },
     ),
     Part(

@@ -74,8 +74,8 @@ def on_one(runs: list[Run]) -> list[Run]:
 def _against_paper(cells: list[Cell], column: str, runs: list[Run], experiments: Experiments) -> list[Row]:
     rows = []
     for model, where, name, value, sd in cells:
-        found = [r for r in comparable(runs, experiments) if r.experiment == name]
-        for otherwise, same in by_size(found, experiments).items():
+        group = [r for r in comparable(runs, experiments) if r.experiment == name]
+        for otherwise, same in by_size(group, experiments).items():
             ours = [run.accuracy for run in same]
             rows.append(
                 {
@@ -119,10 +119,10 @@ def others(runs: list[Run], experiments: Experiments) -> list[Row]:
         {
             "experiment": f"`{name}`",
             "otherwise": f"`{words}`",
-            "ours": spread((r.accuracy for r in found), 2),
-            "seeds": seeds(found),
+            "ours": spread((r.accuracy for r in group), 2),
+            "seeds": seeds(group),
         }
-        for (name, words), found in sorted(groups.items())
+        for (name, words), group in sorted(groups.items())
     ]
 
 
@@ -138,27 +138,27 @@ def everything(runs: list[Run], experiments: Experiments) -> list[Row]:
             "learner": learner,
             "data": dataset,
             "settings": f"`{words}`" if words else "",
-            "test accuracy, %": spread((run.accuracy for run in found), 2),
-            "seeds": seeds(found),
+            "test accuracy, %": spread((run.accuracy for run in group), 2),
+            "seeds": seeds(group),
         }
-        for (experiment, learner, dataset, words), found in sorted(groups.items())
+        for (experiment, learner, dataset, words), group in sorted(groups.items())
     ]
 
 
-def lifetimes(runs: list[Run], _: Experiments) -> list[Row]:
+def finetuning(runs: list[Run], _: Experiments) -> list[Row]:
     """Individuals drawn from an evolved p, before and after they learnt: mean and sd over them and over seeds."""
     rows = []
-    for (name, dataset, _machine), found in grouped(r for r in runs if r.learner == "lifetime").items():
-        born, grown = ([100 * a for r in found for a in r.summary[when]["each"]] for when in ("at_birth", "grown"))
+    for (name, dataset, _machine), group in grouped(r for r in runs if r.learner == "finetune").items():
+        born, grown = ([100 * a for r in group for a in r.summary[when]["each"]] for when in ("before", "after"))
         better = sum(after > before for before, after in zip(born, grown, strict=True))
         rows.append(
             {
                 "experiment": f"`{name}`",
                 "data": dataset,
-                "at birth": spread(born, 2),
-                "grown": spread(grown, 2),
+                "before": spread(born, 2),
+                "after": spread(grown, 2),
                 "improved": f"{better} of {len(born)}",
-                "seeds": seeds(found),
+                "seeds": seeds(group),
             }
         )
     return rows
@@ -174,35 +174,35 @@ def readings(runs: list[Run], experiments: Experiments) -> list[Row]:
             reading = run.key("learner.rule"), f"{run.key('learner.epsilon_1'):g}", ", ".join(filter(None, words))
             groups.setdefault(reading, {}).setdefault(run.key("features.width"), []).append(run)
 
-    def at(found: dict[Any, list[Run]], width: Any) -> str:
-        return f"{spread(r.accuracy for r in found[width])} ({len(found[width])})" if width in found else ""
+    def at(group: dict[Any, list[Run]], width: Any) -> str:
+        return f"{spread(r.accuracy for r in group[width])} ({len(group[width])})" if width in group else ""
 
-    def score(found: dict[Any, list[Run]]) -> float:
-        return max(mean(r.accuracy for r in members) for members in found.values())
+    def score(group: dict[Any, list[Run]]) -> float:
+        return max(mean(r.accuracy for r in members) for members in group.values())
 
     return [
         {
             "rule": f"`{rule}`",
             "ε1": epsilon,
             "otherwise": otherwise,
-            f"h = 1,000 (paper: {PAPER['dnn_h1000']})": at(found, 1000),
-            f"h = 100,000 (paper: {PAPER['dnn_h100k']})": at(found, 100_000),
-            "h = ∞": at(found, "inf"),
+            f"h = 1,000 (paper: {PAPER['dnn_h1000']})": at(group, 1000),
+            f"h = 100,000 (paper: {PAPER['dnn_h100k']})": at(group, 100_000),
+            "h = ∞": at(group, "inf"),
         }
-        for (rule, epsilon, otherwise), found in sorted(groups.items(), key=lambda item: -score(item[1]))
+        for (rule, epsilon, otherwise), group in sorted(groups.items(), key=lambda item: -score(item[1]))
     ]
 
 
 def caps(runs: list[Run], _: Experiments) -> list[Row]:
     """Test accuracy under a cap of k hidden units, a row for each learner that was tried with several k."""
     dual = [r for r in runs if r.key("learner.path") != "primal"]
-    return _by_cap(dual, lambda found: spread((r.accuracy for r in found), 1))
+    return _by_cap(dual, lambda group: spread((r.accuracy for r in group), 1))
 
 
 def cap_costs(runs: list[Run], _: Experiments) -> list[Row]:
     """Milliseconds of an epoch under a cap, where weights are what is updated."""
     touching = [r for r in runs if r.key("learner.path") != "dual"]
-    return _by_cap(touching, lambda found: spread((1000 * r.step_seconds for r in found), 0))
+    return _by_cap(touching, lambda group: spread((1000 * r.step_seconds for r in group), 0))
 
 
 def cap_groups(runs: list[Run]) -> list[dict[int | None, list[Run]]]:

@@ -94,7 +94,8 @@ class KernelNetwork:
     """A hidden layer's edges, and ``W`` with a row for each of them and then for each output link."""
 
     def __init__(self, layer: Edges, W: WeightMatrix, classes: int) -> None:
-        self.layer, self.classes = layer, classes
+        self.layer = layer
+        self.classes = classes
         degree = torch.bincount(layer.unit, minlength=layer.units)
         arrays = {
             "first": torch.cat([degree.new_zeros(1), degree.cumsum(0)]).int(),
@@ -124,19 +125,19 @@ class KernelNetwork:
     def logits(self, x: Tensor, seen: Seen) -> Tensor:
         """``[N, C, B]`` of genotypes ``x: [N, n]`` bool; a view of a tensor with ``N`` last."""
         (library,) = _loaded
-        found = torch.empty(seen.count, self.classes, len(x))
-        library.evaluate(self._at, _at(x), c_int64(len(x)), seen.at, _at(found), _threads())
-        return found.permute(2, 1, 0)
+        logits = torch.empty(seen.count, self.classes, len(x))
+        library.evaluate(self._at, _at(x), c_int64(len(x)), seen.at, _at(logits), _threads())
+        return logits.permute(2, 1, 0)
 
     @record_function("kernel: rewards")
     def rewards(self, x: Tensor, seen: Seen, labels: Tensor, temperature: float) -> Tensor:
         """``[N]`` float64: ``nne.fitness.reward`` of genotypes ``x: [N, n]`` bool, added up over the images."""
         (library,) = _loaded
-        found, labels = torch.zeros(len(x), dtype=torch.float64), labels.long().contiguous()
+        rewards, labels = torch.zeros(len(x), dtype=torch.float64), labels.long().contiguous()
         most = c_float(math.log(self.classes) ** 2)
         given = seen.at, _at(labels), c_float(temperature), most
-        library.rewards(self._at, _at(x), c_int64(len(x)), *given, _at(found), _threads())
-        return found
+        library.rewards(self._at, _at(x), c_int64(len(x)), *given, _at(rewards), _threads())
+        return rewards
 
 
 def _at(tensor: Tensor) -> c_void_p:

@@ -21,8 +21,12 @@ class KernelPopulation(SparseNetworks):
     """
 
     def __init__(self, topology: Topology, W: WeightMatrix, seen: Tensor) -> None:
-        self.topology, self.whole, self.cap = topology, W, None
-        self.device, self.dtype, self.block = CPU, torch.float32, LANES
+        self.topology = topology
+        self.whole = W
+        self.cap = None
+        self.device = CPU
+        self.dtype = torch.float32
+        self.block = LANES
         first = topology.first
         edge = seen.cpu()[first.source].nonzero()[:, 0]
         self.layer = Edges(first.units, first.sources, first.unit[edge], first.source[edge])

@@ -95,8 +95,8 @@ def difference(networks: KernelPopulation, x: Tensor, images: Tensor, labels: Te
     logits = outputs @ (hidden @ images.double().T).relu()
     expected = reward(logits, labels, 1.0).sum(dim=1)
     seen = networks.gather(images)
-    found = networks.logits(x, seen), networks.rewards(x, seen, labels, 1.0)
-    pairs = zip(found, (logits, expected), strict=True)
+    ours = networks.logits(x, seen), networks.rewards(x, seen, labels, 1.0)
+    pairs = zip(ours, (logits, expected), strict=True)
     return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-30)) for a, b in pairs)
 
 
@@ -106,7 +106,9 @@ def rewarding(networks: Networks, x: Tensor, images: Tensor, labels: Tensor) -> 
     def rewards(tile: Tensor, seen: Any, which: slice) -> Tensor:
         return networks.rewards(tile, seen, labels[which], 1.0)
 
-    return lambda: list(networks.evaluate(lambda who: x[who.start : who.stop], range(len(x)), images, rewards))
+    return lambda: list(
+        networks.evaluate(lambda individuals: x[individuals.start : individuals.stop], range(len(x)), images, rewards)
+    )
 
 
 def timed(work: Callable[[], object]) -> float:

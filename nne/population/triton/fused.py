@@ -29,8 +29,8 @@ def loaded() -> bool:
 
 def kernels() -> ModuleType:
     """The module of kernels, once loaded."""
-    (found,) = _loaded
-    return found
+    (module,) = _loaded
+    return module
 
 
 def draw(genes: Tensor, threshold: Tensor, always: Tensor, keys: Tensor) -> Tensor:

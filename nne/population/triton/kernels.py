@@ -56,7 +56,7 @@ def evaluate(
     source,
     pixels,
     labels,
-    found,
+    out,
     N,
     B,
     units,
@@ -69,7 +69,7 @@ def evaluate(
     REWARD: tl.constexpr,
     WIDEN: tl.constexpr,
 ):
-    """Rewards added up over ``BB`` images, ``found: [tiles of images, N]``; or logits, ``found: [N, C, B]``.
+    """Rewards added up over ``BB`` images, ``out: [tiles of images, N]``; or logits, ``out: [N, C, B]``.
 
     Unit ``u``'s edges are the rows ``first[u]`` to ``first[u + 1]`` of ``weights: [slots, N]``, in whole chunks, and
     come from ``source: [slots]``, rows of ``pixels: [inputs + 1, B]``. Its output weights are ``C`` rows after all
@@ -113,8 +113,8 @@ def evaluate(
             total += tl.exp(scaled)
             right += tl.where(label[None, :] == c, scaled, 0.0)
         paid = tl.where(image[None, :], tl.maximum(ceiling + right - tl.log(total), 0.0), 0.0)
-        tl.store(found + tl.program_id(1) * N + n, tl.sum(paid, axis=1), mask=individual)
+        tl.store(out + tl.program_id(1) * N + n, tl.sum(paid, axis=1), mask=individual)
     else:
         for c in tl.static_range(C):
             at = (n[:, None] * C + c).to(tl.int64) * B + b[None, :]
-            tl.store(found + at, z[c], mask=individual[:, None] & image[None, :])
+            tl.store(out + at, z[c], mask=individual[:, None] & image[None, :])

@@ -25,10 +25,15 @@ class FusedPopulation(SparseNetworks):
         self, topology: Topology, W: WeightMatrix, seen: Tensor, device: torch.device, dtype: torch.dtype
     ) -> None:
         self.kernels = fused.kernels()
-        self.topology, self.whole, self.cap = topology, W, None
-        self.device, self.dtype, self.classes = device, dtype, topology.classes
+        self.topology = topology
+        self.whole = W
+        self.cap = None
+        self.device = device
+        self.dtype = dtype
+        self.classes = topology.classes
         slots, source, first = in_chunks(topology, seen.cpu(), self.kernels.CHUNK)
-        self.source, self.first = source.int().to(device), first.int().to(device)
+        self.source = source.int().to(device)
+        self.first = first.int().to(device)
         self.block = self.kernels.BN
         memory = int(total_memory(device) * MEMORY_SHARE)
         most = max(memory // (len(slots) * dtype.itemsize * self.block), 1) * self.block
@@ -56,10 +61,10 @@ class FusedPopulation(SparseNetworks):
 
     def logits(self, x: Tensor, pixels: Tensor) -> Tensor:
         """One tile of genotypes ``x: [N, n]`` bool: ``[N, C, B]`` float32."""
-        found = torch.empty(len(x), self.classes, pixels.shape[1], device=self.device)
+        logits = torch.empty(len(x), self.classes, pixels.shape[1], device=self.device)
         labels = torch.zeros(pixels.shape[1], dtype=torch.int64, device=self.device)
-        self._evaluate(x, pixels, labels, found, 1.0, reward=False)
-        return found
+        self._evaluate(x, pixels, labels, logits, 1.0, reward=False)
+        return logits
 
     def rewards(self, x: Tensor, pixels: Tensor, labels: Tensor, temperature: float) -> Tensor:
         """``[N]`` float64: the rewards of one tile, added up over images."""
@@ -68,11 +73,11 @@ class FusedPopulation(SparseNetworks):
         return parts.double().sum(dim=0)
 
     def _evaluate(
-        self, x: Tensor, pixels: Tensor, labels: Tensor, found: Tensor, temperature: float, *, reward: bool
+        self, x: Tensor, pixels: Tensor, labels: Tensor, out: Tensor, temperature: float, *, reward: bool
     ) -> None:
         kernels, N, B = self.kernels, len(x), pixels.shape[1]
         grid = -(-N // kernels.BN), -(-B // kernels.BB)
-        arrays = self.express(x), self.first, self.source, pixels, labels, found
+        arrays = self.express(x), self.first, self.source, pixels, labels, out
         sizes = N, B, self.topology.first.units, float(temperature), math.log(self.classes) ** 2
         shape = {"C": self.classes, "CHUNK": kernels.CHUNK, "BN": kernels.BN, "BB": kernels.BB}
         modes = {"REWARD": reward, "WIDEN": self.device.type == "cpu"}

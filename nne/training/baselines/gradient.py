@@ -12,8 +12,7 @@ from nne.training.baselines.signsgd import SignSGD
 from nne.training.config import Config, GradientConfig
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute, free_memory
-from nne.training.errors import require
-from nne.training.learner import Learner, Metrics, State
+from nne.training.learner import Learner, Metrics, State, annealed, check_state
 from nne.training.models.output_layer import Features, Rows, SparseFeatures, take
 from nne.training.seeding import generator
 
@@ -53,24 +52,27 @@ class GradientDescent(Learner):
     }
 
     def __init__(self, config: Config, data: Dataset, compute: Compute, network: Network) -> None:
-        own = config.learner
-        assert isinstance(own, GradientConfig)
-        self.config, self.seed, self.limit = own, config.seed, config.trainer.max_steps
-        self.compute, self.device, self.network = compute, compute.device, network
-        self.labels, self.classes = data.train_labels, len(data.classes)
+        self.learner_config: GradientConfig = config.learner
+        self.seed = config.seed
+        self.max_steps = config.trainer.max_steps
+        self.compute = compute
+        self.device = compute.device
+        self.network = network
+        self.labels = data.train_labels
+        self.classes = len(data.classes)
         self.steps = 0
-        self.optimiser = OPTIMISERS[own.optimiser](network.parameters(), lr=own.learning_rate)
+        optimiser = OPTIMISERS[self.learner_config.optimiser]
+        self.optimiser = optimiser(network.parameters(), lr=self.learner_config.learning_rate)
         self.seen = network.see(data.train_images)
         self.rows = max(len(self.labels) // 8, 1)
         self._tested: tuple[Tensor, list[Features]] | None = None
-        self._answered: tuple[int, Tensor, Tensor] | None = None  # after which step, to which images
 
     def step(self) -> Metrics:
         """One epoch, in an order drawn anew."""
-        if self.config.batch is None:
+        if self.learner_config.batch is None:
             return self.descend((slice(None),))
         order = torch.randperm(len(self.labels), generator=generator(self.seed, "epoch", self.steps))
-        return self.descend(torch.split(order.to(self.device), self.config.batch))
+        return self.descend(torch.split(order.to(self.device), self.learner_config.batch))
 
     def descend(self, batches: Sequence[Rows]) -> Metrics:
         """One update a batch of training images."""
@@ -104,9 +106,8 @@ class GradientDescent(Learner):
     @property
     def learning_rate(self) -> float:
         """The size of an update now."""
-        if self.config.decay == "none" or self.limit is None:
-            return self.config.learning_rate
-        return self.config.learning_rate * max(1 - self.steps / self.limit, 0.0)
+        rate, decay = self.learner_config.learning_rate, self.learner_config.decay
+        return annealed(rate, decay, self.steps, self.max_steps)
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -130,11 +131,10 @@ class GradientDescent(Learner):
         self._tested = (images, kept) if kept is not None else None
 
     def answers(self, images: Tensor) -> Tensor:
-        """``[M, B]``: which class each network takes each image for; the last answers are kept until the next step."""
-        if self._answered is None or self._answered[0] != self.steps or self._answered[1] is not images:
-            found = torch.cat([logits.argmax(dim=2) for _, logits in self.logits(images)], dim=1)
-            self._answered = self.steps, images, found
-        return self._answered[2]
+        """``[M, B]``: which class each network takes each image for."""
+        return self.answers_at(
+            self.steps, images, lambda: torch.cat([logits.argmax(dim=2) for _, logits in self.logits(images)], dim=1)
+        )
 
     def accuracies(self, images: Tensor, labels: Tensor) -> Tensor:
         """``[M]``: the share of images that each network gets right."""
@@ -142,16 +142,16 @@ class GradientDescent(Learner):
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """Test accuracy; of several networks, mean and sd."""
-        found = self.accuracies(images, labels)
-        return {"test/accuracy": float(found.mean())} | (
-            {"test/accuracy_sd": float(found.std())} if len(found) > 1 else {}
+        accuracies = self.accuracies(images, labels)
+        return {"test/accuracy": float(accuracies.mean())} | (
+            {"test/accuracy_sd": float(accuracies.std())} if len(accuracies) > 1 else {}
         )
 
     def summary(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
         """Test accuracy, and that of each network where there are several."""
-        found = self.accuracies(images, labels)
-        of_each = {"networks": found.tolist()} if len(found) > 1 else {}
-        return {"test_accuracy": float(found.mean()), **of_each}
+        accuracies = self.accuracies(images, labels)
+        of_each = {"networks": accuracies.tolist()} if len(accuracies) > 1 else {}
+        return {"test_accuracy": float(accuracies.mean()), **of_each}
 
     def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
         """Averaged over the networks."""
@@ -185,11 +185,10 @@ class GradientDescent(Learner):
     def load_state_dict(self, state: State) -> None:
         """Go on from a saved step."""
         network = {k.removeprefix("network/"): v for k, v in state.items() if k.startswith("network/")}
-        own = self.network.state_dict()
-        fits = network.keys() == own.keys() and all(network[k].shape == own[k].shape for k in own)
-        require(fits, "the checkpoint is of another network: it is from another kind of run")
+        check_state(network, self.network.state_dict(), "another network")
         self.network.load_state_dict(network)
-        self.steps, self._answered = int(state["steps"]), None
+        self.steps = int(state["steps"])
+        self._last_answers = None
         memory: dict[int, dict[str, Tensor]] = {}
         for name, tensor in state.items():
             if name.startswith("optimiser/"):

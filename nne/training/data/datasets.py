@@ -77,16 +77,16 @@ def load(config: DataConfig | None, seed: int) -> Dataset:
     """
     if config is None:
         return NOTHING
-    name, note, own = _own(config, seed) if config.own else _digits(config)
+    name, note, arrays = _own(config, seed) if config.own else _digits(config)
     generate = generator(seed, "training images")
     chosen = []
-    for c in range(len(own.classes)):
-        of_class = (own.train.labels == c).nonzero()[:, 0]
+    for c in range(len(arrays.classes)):
+        of_class = (arrays.train.labels == c).nonzero()[:, 0]
         wanted = config.per_class or len(of_class)
         require(wanted <= len(of_class), f"data.per_class must be at most {len(of_class)} for {name}, got {wanted}")
         chosen.append(of_class[torch.randperm(len(of_class), generator=generate)[:wanted]])
-    images, labels = (part[torch.cat(chosen)] for part in own.train)
-    return Dataset(name, note, own.classes, _scaled(images), labels, _scaled(own.test.images), own.test.labels)
+    images, labels = (part[torch.cat(chosen)] for part in arrays.train)
+    return Dataset(name, note, arrays.classes, _scaled(images), labels, _scaled(arrays.test.images), arrays.test.labels)
 
 
 def _scaled(images: Tensor) -> Tensor:
@@ -98,14 +98,16 @@ def _own(config: DataConfig, seed: int) -> tuple[str, str, Own]:
     """The user's data; the name has a fingerprint, so that a run does not go on with others."""
     path = Path(config.path or "").expanduser()
     if config.source == "arrays":
-        found = from_arrays(path, config.test_share, seed)
+        arrays = from_arrays(path, config.test_share, seed)
     elif config.source == "folder":
-        found = from_folder(path, config.test_share, seed)
+        arrays = from_folder(path, config.test_share, seed)
     else:
-        found = from_function(config.source, config.test_share, seed)
-    pixels = hashlib.sha256(found.train.images.numpy().tobytes() + found.test.images.numpy().tobytes()).hexdigest()[:8]
+        arrays = from_function(config.source, config.test_share, seed)
+    pixels = hashlib.sha256(arrays.train.images.numpy().tobytes() + arrays.test.images.numpy().tobytes()).hexdigest()[
+        :8
+    ]
     name = f"{path.stem or config.source} ({pixels})"
-    return name, f"your own, from {config.path or config.source}", found
+    return name, f"your own, from {config.path or config.source}", arrays
 
 
 def _digits(config: DataConfig) -> tuple[str, str, Own]:
@@ -155,9 +157,9 @@ def _source(config: DataConfig) -> tuple[str, str, Pair, Pair]:
 def _files(root: Path, name: str) -> dict[str, tuple[Path, Path]] | None:
     """The images and the labels of both splits, in any of the usual places, under any of their usual names."""
     for folder in (root / TORCHVISION_CLASS[name] / "raw", root / TORCHVISION_CLASS[name], root):
-        found = {split: (_file(folder, IMAGES[split][0]), _file(folder, LABELS[split][0])) for split in IMAGES}
-        if all(path for pair in found.values() for path in pair):
-            return found  # type: ignore[return-value]
+        files = {split: (_file(folder, IMAGES[split][0]), _file(folder, LABELS[split][0])) for split in IMAGES}
+        if all(path for pair in files.values() for path in pair):
+            return files  # type: ignore[return-value]
     return None
 
 

@@ -28,6 +28,6 @@ def _temporary() -> Path:
     user = os.getuid() if hasattr(os, "getuid") else "user"
     folder = Path(tempfile.gettempdir()) / f"nne-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.stat()
-    mine = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
-    return folder if mine and not folder.is_symlink() else Path(tempfile.mkdtemp(prefix="nne-"))
+    status = folder.stat()
+    private = not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
+    return folder if private and not folder.is_symlink() else Path(tempfile.mkdtemp(prefix="nne-"))

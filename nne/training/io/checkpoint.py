@@ -1,6 +1,6 @@
-"""Checkpoints: the learner's tensors and a few facts, in one safetensors file, written whole or not at all.
+"""Checkpoints: the learner's tensors and their metadata, in one safetensors file, written whole or not at all.
 
-Loading runs no code from the file. A SHA-256 over tensors and facts is kept in the header, so a damaged file is
+Loading runs no code from the file. A SHA-256 over tensors and metadata is kept in the header, so a damaged file is
 recognised and the one before it is used.
 """
 
@@ -21,11 +21,11 @@ from nne.training.learner import State
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
-class Facts:
+class Metadata:
     """What a checkpoint says beside the learner's state; ``overhead``: seconds of pictures and records so far."""
 
     experiment: str
@@ -38,16 +38,16 @@ class Facts:
     format: int = FORMAT
 
 
-def save(folder: Path, state: State, facts: Facts, keep: int) -> Path:
+def save(folder: Path, state: State, metadata: Metadata, keep: int) -> Path:
     """Write ``step_<n>.safetensors`` atomically and delete all but the latest ``keep``."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"step_{facts.step:010d}.safetensors"
+    path = folder / f"step_{metadata.step:010d}.safetensors"
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    text = json.dumps(asdict(facts), sort_keys=True)
-    metadata = {"facts": text, "sha256": _digest(tensors, text)}
+    text = json.dumps(asdict(metadata), sort_keys=True)
+    header = {"metadata": text, "sha256": _digest(tensors, text)}
     partial = path.with_suffix(".partial")
     try:
-        save_file(tensors, partial, metadata)
+        save_file(tensors, partial, header)
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.replace(path)
@@ -64,7 +64,7 @@ def saved(folder: Path) -> list[Path]:
     return sorted(folder.glob("step_*.safetensors"))
 
 
-def load_latest(folder: Path) -> tuple[State, Facts]:
+def load_latest(folder: Path) -> tuple[State, Metadata]:
     """The newest checkpoint that is whole.
 
     Raises:
@@ -82,7 +82,7 @@ def load_latest(folder: Path) -> tuple[State, Facts]:
     raise UserError(complaints[0] if complaints else f"no checkpoint in {folder}: is it the folder of a run?")
 
 
-def load(path: Path) -> tuple[State, Facts]:
+def load(path: Path) -> tuple[State, Metadata]:
     """One checkpoint, verified.
 
     Raises:
@@ -90,21 +90,21 @@ def load(path: Path) -> tuple[State, Facts]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            header = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except (OSError, SafetensorError) as error:
         raise UserError(f"checkpoint {path} is damaged ({error})") from error
-    text = metadata.get("facts")
+    text = header.get("metadata")
     if text is None:
         raise UserError(f"{path} is not a checkpoint of this project")
-    if metadata.get("sha256") != _digest(state, text):
+    if header.get("sha256") != _digest(state, text):
         raise UserError(f"checkpoint {path} is damaged (its SHA-256 differs)")
-    facts = json.loads(text)
-    version = facts.get("format") if isinstance(facts, dict) else None
+    fields = json.loads(text)
+    version = fields.get("format") if isinstance(fields, dict) else None
     if version != FORMAT:
         raise UserError(f"checkpoint {path} has format {version}, this version reads {FORMAT}")
     try:
-        return state, Facts(**facts)
+        return state, Metadata(**fields)
     except TypeError as error:
         raise UserError(f"checkpoint {path} was not written by this project ({error})") from error
 

@@ -25,12 +25,12 @@ WEIGHTS, ONNX = "network.safetensors", "network.onnx"
 
 
 @torch.no_grad()
-def save(network: nn.Module, inputs: int, folder: Path, facts: dict[str, Any]) -> list[Path]:
+def save(network: nn.Module, inputs: int, folder: Path, origin: dict[str, Any]) -> list[Path]:
     """Write ``network.safetensors`` and ``network.onnx`` and check that both answer as the network does.
 
     Args:
         inputs: pixels of an image.
-        facts: what the file of weights is to say of where it came from.
+        origin: what the file of weights is to say of where it came from.
 
     Raises:
         UserError: the packages for ONNX are missing, or the files cannot be written.
@@ -41,7 +41,7 @@ def save(network: nn.Module, inputs: int, folder: Path, facts: dict[str, Any]) -
     except ImportError as error:
         raise UserError(f"{error.name} is missing: pip install -e '.[export]'") from error
     weights, graph = folder / WEIGHTS, folder / ONNX
-    metadata = {name: json.dumps(value) for name, value in {**facts, "layers": describe(network)}.items()}
+    metadata = {name: json.dumps(value) for name, value in {**origin, "layers": describe(network)}.items()}
     some = torch.rand(3, inputs, generator=torch.Generator().manual_seed(0))
     batch = {0: torch.export.Dim("batch")}
     names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": (batch,)}
@@ -54,8 +54,8 @@ def save(network: nn.Module, inputs: int, folder: Path, facts: dict[str, Any]) -
     except (OSError, SafetensorError) as error:
         raise UserError(f"{folder} cannot be written to ({error})") from error
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    found, wanted = torch.from_numpy(session.run(None, {"images": some.numpy()})[0]), network(some)
-    if not torch.allclose(found, wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max())):
+    answers, wanted = torch.from_numpy(session.run(None, {"images": some.numpy()})[0]), network(some)
+    if not torch.allclose(answers, wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max())):
         raise RuntimeError(f"{graph} does not answer as the network does")
     return [weights, graph]
 
@@ -73,8 +73,8 @@ def load(path: Path) -> nn.Sequential:
         layers = json.loads(metadata["layers"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{path} is not a network that scripts/export.py wrote ({error})") from error
-    own = isinstance(layers, str)
-    require(not own, f"{path} holds the state_dict of {layers}: make one and call its load_state_dict")
+    is_module = isinstance(layers, str)
+    require(not is_module, f"{path} holds the state_dict of {layers}: make one and call its load_state_dict")
     try:
         with torch.device("meta"):  # whatever sizes a file tells of, no memory is taken for them
             network = nn.Sequential(*(LAYERS[kind](*sizes) for kind, *sizes in layers))

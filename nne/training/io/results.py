@@ -85,15 +85,15 @@ class Run:
 
 def find_runs(folders: Iterable[Path]) -> list[Run]:
     """Every finished run below some folders, by path; one that was made twice, to the same bits, counts once."""
-    found: dict[Any, Run] = {}
+    runs: dict[Any, Run] = {}
     for file in sorted({file for folder in folders for file in folder.rglob(SUMMARY)}):
         try:
             run = Run(file.parent, json.loads(file.read_text()))
             bits = run.summary.get("state_sha256", run.folder)
-            found.setdefault((run.experiment, run.dataset, run.summary["seed"], bits), run)
+            runs.setdefault((run.experiment, run.dataset, run.summary["seed"], bits), run)
         except ValueError as error:
             log.warning("%s is damaged and left out: %s", file, error)
-    return list(found.values())
+    return list(runs.values())
 
 
 @dataclass(frozen=True)
@@ -118,16 +118,16 @@ def _last_step(path: Path) -> int:
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"learner.genes": 5000, ...}``."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in config.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return found
+        values |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return values
 
 
 def settings(run: Run, experiment: Mapping[str, Any]) -> dict[str, Any]:
     """What a run has otherwise than its experiment (a configuration as ``to_dict`` gives it)."""
-    theirs, ours = flat(experiment), flat(run.summary["config"])
-    differing = {name: value for name, value in ours.items() if value != theirs.get(name)}
+    wanted, given = flat(experiment), flat(run.summary["config"])
+    differing = {name: value for name, value in given.items() if value != wanted.get(name)}
     relevant = {name for name in differing if not name.startswith(IRRELEVANT) or name == "trainer.max_steps"}
     return {name: differing[name] for name in sorted(relevant) if not name.startswith("learner.evolve")}
 
@@ -147,9 +147,9 @@ def grouped(runs: Iterable[Run], *names: str) -> dict[tuple[Any, ...], list[Run]
 
 def spread(values: Iterable[float], digits: int = 1) -> str:
     """``mean ± sd`` of some values; the value alone where there is one."""
-    found = list(values)
-    middle = f"{mean(found):.{digits}f}"
-    return middle if len(found) == 1 else f"{middle} ± {stdev(found):.{digits}f}"
+    numbers = list(values)
+    middle = f"{mean(numbers):.{digits}f}"
+    return middle if len(numbers) == 1 else f"{middle} ± {stdev(numbers):.{digits}f}"
 
 
 def seeds(runs: Iterable[Run]) -> str:
@@ -164,11 +164,11 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def insert(found: dict[str, list[Row]], document: Path) -> None:
+def insert(tables: dict[str, list[Row]], document: Path) -> None:
     """Put the tables where a document has room for them."""
 
     def filled(place: re.Match[str]) -> str:
-        rows = found.get(place[2])
+        rows = tables.get(place[2])
         return f"{place[1]}\n\n{markdown(rows)}\n\n{place[3]}" if rows else place[0]
 
     places = re.compile(r"(<!-- table (\w+) -->).*?(<!-- end -->)", re.DOTALL)

@@ -21,10 +21,12 @@ def profiled(wanted: bool, trace: Path, show: Callable[[str], None]) -> Abstract
     if not wanted:
         return nullcontext()
 
-    def ready(found: Any) -> None:
-        found.export_chrome_trace(str(trace))
-        device = "self_cuda_time_total" if found.key_averages().total_average().device_time else "self_cpu_time_total"
-        table = found.key_averages().table(sort_by=device, row_limit=ROWS, max_name_column_width=50)
+    def ready(finished: Any) -> None:
+        finished.export_chrome_trace(str(trace))
+        device = (
+            "self_cuda_time_total" if finished.key_averages().total_average().device_time else "self_cpu_time_total"
+        )
+        table = finished.key_averages().table(sort_by=device, row_limit=ROWS, max_name_column_width=50)
         show("\n".join(f"    {line}" for line in table.splitlines()))
 
     return profile(schedule=schedule(wait=FIRST - 1, warmup=1, active=STEPS, repeat=1), on_trace_ready=ready)

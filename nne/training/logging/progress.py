@@ -45,7 +45,9 @@ class ProgressBar:
     """Steps done, steps a second, time left, and the headline as it was last measured."""
 
     def __init__(self, step_name: str, headline: str, done: int, total: int | None) -> None:
-        self.step_name, self.headline, self.total = step_name, headline, total
+        self.step_name = step_name
+        self.headline = headline
+        self.total = total
         self._bar = Progress(
             TextColumn(f"{step_name}"),
             MofNCompleteColumn(),
@@ -87,10 +89,10 @@ class ProgressBar:
             fields["headline"] = f"{name} {shown(self.headline, metrics[self.headline])}"
             if not (console.is_terminal or console.quiet):
                 others = [k for k in metrics if k.startswith("test/") and k != self.headline and not k.endswith("_sd")]
-                found = [fields["headline"], *(f"{k.removeprefix('test/')} {metrics[k]:.2%}" for k in others)]
+                parts = [fields["headline"], *(f"{k.removeprefix('test/')} {metrics[k]:.2%}" for k in others)]
                 of = f"/{self.total}" if self.total else ""
                 seconds = spent(metrics["speed/seconds"], metrics["speed/overhead_seconds"]) + f", {rate}"
-                log.info("%s %d%s: %s (%s)", self.step_name, step, of, ", ".join(found), seconds)
+                log.info("%s %d%s: %s (%s)", self.step_name, step, of, ", ".join(parts), seconds)
         self._bar.update(self._task, completed=step, **fields)
 
 

@@ -86,10 +86,10 @@ class Dashboard:
         self._writer.close()
 
 
-def _unless_full(found: threading.ExceptHookArgs) -> None:
+def _unless_full(hook: threading.ExceptHookArgs) -> None:
     """The thread that writes events dies of a full disk; ``flush`` raises its error again: no need to print it."""
-    if not isinstance(found.exc_value, OSError):
-        threading.__excepthook__(found)
+    if not isinstance(hook.exc_value, OSError):
+        threading.__excepthook__(hook)
 
 
 def as_text(config: dict[str, object]) -> str:

@@ -56,13 +56,13 @@ class Topology:
 
     def slots(self) -> list[Tensor]:
         """The link of every cell of each layer's matrix, ``[units, sources]``, -1 where there is none; outputs last."""
-        found, link = [], 0
+        slots, link = [], 0
         for layer in self.layers:
             cells = torch.full((layer.units, layer.sources), -1)
             cells[layer.unit, layer.source] = torch.arange(link, link + len(layer.unit))
-            found.append(cells)
+            slots.append(cells)
             link += len(layer.unit)
-        return [*found, torch.arange(link, self.links).view(-1, self.classes).T]
+        return [*slots, torch.arange(link, self.links).view(-1, self.classes).T]
 
     def matrices(self, weights: Tensor) -> list[Tensor]:
         """The matrix of every layer, ``[N, units, sources]``, from weights ``[N, m]`` link by link; outputs last."""
