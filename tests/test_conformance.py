@@ -51,7 +51,9 @@ def copied(learner: Learner) -> dict[str, Tensor]:
 
 
 def test_every_learner_of_the_registry_is_here() -> None:
-    assert {case.split(",")[0] for case in CASES} | {"finetune"} == set(LEARNERS)  # finetune: tests/test_gradient.py
+    assert {case.split(",")[0] for case in CASES} | {"finetune"} == set(
+        LEARNERS
+    )  # finetune: tests/training/baselines/test_gradient.py
 
 
 @pytest.mark.parametrize("case", CASES)

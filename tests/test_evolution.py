@@ -1,10 +1,16 @@
-"""The learner: it learns, it repeats itself exactly, and it can be saved between any two generations."""
+"""``nne.Evolution`` as a library: ask, tell, freeze, save; and freezing inside the learner."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from nne import Evolution
 from nne.learners.network import NetworkEvolution
-from nne.population.base import SparseNetworks
+from nne.selection import RULES, Execution
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
@@ -13,140 +19,161 @@ from nne.training.io.checkpoint import state_sha256
 from tests.conftest import altered
 
 
-def fingerprint(learner: NetworkEvolution, steps: int) -> str:
-    for _ in range(steps):
-        learner.step()
-    return state_sha256(learner.state_dict())
+def ones(x: Tensor) -> Tensor:
+    """The fitness of OneMax."""
+    return x.sum(dim=1).double()
+
+
+STRENGTH = {"adam": 0.2}
+
+
+@pytest.mark.parametrize("rule", list(RULES))
+def test_every_rule_solves_onemax(rule: str) -> None:
+    evolution = Evolution(genes=60, population=200, selection=rule, epsilon=STRENGTH.get(rule, 0.5))
+    for _ in range(60):
+        evolution.tell(ones(evolution.ask()))
+    assert float(ones(evolution.ask()).mean()) > 57
+
+
+def test_the_same_generation_however_asked() -> None:
+    evolution = Evolution(genes=40, population=30, seed=3)
+    x = evolution.ask()
+    assert x.shape == (30, 40)
+    assert torch.equal(torch.cat([evolution.ask(range(11)), evolution.ask(range(11, 30))]), x)
+    assert torch.equal(evolution.ask_free(range(30)), x)
+    first, second = Evolution(genes=40, population=30, seed=3, execution=Execution(tile=7)), evolution
+    for each in (first, second):
+        each.ask()
+        each.tell(ones(x))
+    torch.testing.assert_close(first.p, second.p, rtol=1e-6, atol=0)
+
+
+def test_frozen_alleles_stay_and_are_no_longer_drawn() -> None:
+    evolution = Evolution(genes=50, population=100, freeze=0.05, epsilon=1.0, seed=1)
+    seen = []
+    for _ in range(80):
+        x = evolution.ask()
+        assert torch.equal(x[:, evolution.free], evolution.ask_free(range(100)))
+        seen.append(evolution.tell(ones(x))["population/free"])
+        frozen = torch.ones(50, dtype=torch.bool).index_fill(0, evolution.free, False)
+        assert bool(((evolution.p[frozen] == 0) | (evolution.p[frozen] == 1)).all())
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] < 0.2
+    assert float(ones(evolution.ask()).mean()) > 45
+
+
+@pytest.mark.parametrize("rule", list(RULES))
+def test_resumed_equals_unbroken(rule: str) -> None:
+    def made() -> Evolution:
+        return Evolution(genes=50, population=60, selection=rule, epsilon=STRENGTH.get(rule, 1.0), freeze=0.1)
+
+    unbroken, broken, resumed = made(), made(), made()
+    for _ in range(25):
+        unbroken.tell(ones(unbroken.ask()))
+    for _ in range(10):
+        broken.tell(ones(broken.ask()))
+    resumed.load_state_dict(broken.state_dict())
+    for _ in range(15):
+        resumed.tell(ones(resumed.ask()))
+    assert state_sha256(resumed.state_dict()) == state_sha256(unbroken.state_dict())
+    assert len(unbroken.free) < 50
 
 
 @pytest.mark.parametrize(
-    ("fitness", "epsilon", "rise"), [("none", 100, 0.05), ("standardise", 1, 0.4), ("rank", 1, 0.4)]
+    ("arguments", "message"),
+    [
+        ({"genes": 0}, "genes must be at least 1, got 0"),
+        ({"genes": 5, "population": 1}, "population must be at least 2, got 1"),
+        ({"genes": 5, "selection": "best"}, "selection must be one of population_genetics"),
+        ({"genes": 5, "freeze": 0.5}, "freeze must be from 0 to below 0.5, got 0.5"),
+    ],
 )
-def test_fitness_rises(
-    small: Config, digits: Dataset, fp32: Compute, fitness: str, epsilon: float, rise: float
-) -> None:
-    """Raw fitness selects weakly, however large epsilon is: its spread over the population is small."""
-    learner = NetworkEvolution(altered(small, fitness=fitness, epsilon=epsilon, batch=None), digits, fp32)
-    rewards = [learner.step()["fitness/mean"] for _ in range(25)]
-    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + rise
+def test_mistakes_are_named(arguments: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Evolution(**arguments)  # type: ignore[arg-type]
 
 
-def test_individuals_learn_to_tell_digits_apart(small: Config, digits: Dataset, fp32: Compute) -> None:
-    learner = NetworkEvolution(altered(small, population=300), digits, fp32)
-    before = learner.evaluate(digits.test_images, digits.test_labels)
-    for _ in range(60):
+def test_fitness_must_be_one_finite_number_an_individual() -> None:
+    evolution = Evolution(genes=5, population=4)
+    with pytest.raises(UserError, match="ask for generation 0 before you tell its fitness"):
+        evolution.tell(torch.zeros(4))
+    evolution.ask()
+    with pytest.raises(UserError, match=r"fitness must be of shape \[4\], got \[3\]"):
+        evolution.tell(torch.zeros(3))
+    for wrong in (float("nan"), float("inf"), 1e300):
+        with pytest.raises(UserError, match=r"fitness must be finite numbers of at most 1e\+150 in size"):
+            evolution.tell([0.0, 1.0, wrong, 0.0])
+    for wrong in (float("nan"), 0.0, -1.0):
+        with pytest.raises(ValueError, match="epsilon must be greater than 0"):
+            evolution.tell([0.0, 1.0, 2.0, 3.0], epsilon=wrong)
+    assert evolution.generation == 0
+    evolution.tell([0.0, 1.0, 2.0, 1e149])
+    with pytest.raises(UserError, match="ask for generation 1"):
+        evolution.tell([0.0, 1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("kind", [list, np.asarray, torch.tensor, lambda x: np.asarray(x, dtype=np.float32)])
+def test_fitness_may_be_a_list_an_array_or_a_tensor(kind: Callable[[list[float]], Any]) -> None:
+    evolution, other = (Evolution(genes=5, population=4) for _ in range(2))
+    assert len(evolution.ask(range(0))) == 0
+    other.ask()
+    evolution.tell(kind([0.5, 1.0, 2.0, 4.0]))
+    other.tell(torch.tensor([0.5, 1.0, 2.0, 4.0]))
+    assert torch.equal(evolution.p, other.p)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"seed": 1}, {"selection": "igo"}, {"fitness": "rank"}, {"population": 5}, {"genes": 6}]
+)
+def test_a_state_belongs_to_one_evolution(settings: dict[str, Any]) -> None:
+    evolution = Evolution(genes=5, population=4)
+    other = Evolution(**{"genes": 5, "population": 4, **settings})
+    with pytest.raises(UserError, match=r"the checkpoint (is of|does not hold)"):
+        other.load_state_dict(evolution.state_dict())
+    Evolution(genes=5, population=4).load_state_dict(evolution.state_dict())
+
+
+def test_frozen_networks_are_the_same_networks(small: Config, digits: Dataset, fp32: Compute) -> None:
+    learner = NetworkEvolution(altered(small, freeze=0.2, epsilon=2.0), digits, fp32)
+    plain = NetworkEvolution(small, digits, fp32)
+    while len(learner.evolution.free) > 200:
         learner.step()
-    after = learner.summary(digits.test_images, digits.test_labels)
-    assert before["test/individuals"] < 0.2
-    assert after["individuals"]["mean"] > 0.35
-    assert after["vote"] > 0.4
-    assert after["heterozygosity"] < 0.3
-
-
-def test_same_seed_same_bits(small: Config, digits: Dataset, fp32: Compute) -> None:
-    first, second = (fingerprint(NetworkEvolution(small, digits, fp32), 4) for _ in range(2))
-    assert first == second
-
-
-def test_another_seed_is_another_run(small: Config, digits: Dataset, fp32: Compute) -> None:
-    other = altered(small)
-    other.seed = 1
-    assert fingerprint(NetworkEvolution(small, digits, fp32), 1) != fingerprint(
-        NetworkEvolution(other, digits, fp32), 1
+    plain.load_state_dict(
+        learner.state_dict() | {"free": torch.ones(300, dtype=torch.bool)},
     )
+    images, labels = learner.minibatch()
+    torch.testing.assert_close(learner.rewards(images, labels), plain.rewards(images, labels), rtol=1e-4, atol=1e-5)
+    assert learner.genotypes(range(3)).shape == (3, len(learner.evolution.free) + 1)
+    assert plain.genotypes(range(3)).shape == (3, 300)
 
 
-def test_resumed_equals_unbroken_bit_for_bit(small: Config, digits: Dataset, fp32: Compute) -> None:
-    unbroken = NetworkEvolution(small, digits, fp32)
-    broken = NetworkEvolution(small, digits, fp32)
-    fingerprint(broken, 3)
-    resumed = NetworkEvolution(small, digits, fp32)
+def test_a_frozen_run_resumes_bit_for_bit(small: Config, digits: Dataset, fp32: Compute) -> None:
+    config = altered(small, freeze=0.1, epsilon=2.0)
+    unbroken, broken, resumed = (NetworkEvolution(config, digits, fp32) for _ in range(3))
+    for _ in range(20):
+        unbroken.step()
+    for _ in range(12):
+        broken.step()
     resumed.load_state_dict(broken.state_dict())
-    assert fingerprint(resumed, 9) == fingerprint(unbroken, 12)
+    for _ in range(8):
+        resumed.step()
+    assert len(broken.evolution.free) < 300
+    assert state_sha256(resumed.state_dict()) == state_sha256(unbroken.state_dict())
 
 
-def test_a_gene_that_does_not_vary_in_the_sample_does_not_move(small: Config, digits: Dataset, fp32: Compute) -> None:
-    learner = NetworkEvolution(small, digits, fp32)
-    learner.evolution.p[:50] = 1e-7  # nobody of 70 will carry these
-    learner.evolution.p[50:60] = 1.0
-    before = learner.evolution.p.clone()
-    learner.step()
-    assert torch.equal(learner.evolution.p[:60], before[:60])
-    assert not bool((learner.evolution.p[60:] == before[60:]).all())
-
-
-def test_minibatches_are_shared_fresh_and_within_the_training_set(
-    small: Config, digits: Dataset, fp32: Compute
-) -> None:
-    learner = NetworkEvolution(small, digits, fp32)
-    first, again = learner.minibatch()[0], learner.minibatch()[0]
-    learner.step()
-    assert torch.equal(first, again)
-    assert not torch.equal(first, learner.minibatch()[0])
-    assert first.shape == (40, 784)
-    everything = NetworkEvolution(altered(small, batch=None), digits, fp32).minibatch()
-    assert len(everything[1]) == 200
-
-
-def test_the_temperature_is_the_spread_of_the_logits_unless_given(
-    small: Config, digits: Dataset, fp32: Compute
-) -> None:
-    learner = NetworkEvolution(small, digits, fp32)
-    fewer = NetworkEvolution(altered(small, genes=75), digits, fp32)
-    x, networks = learner.genotypes(range(64)), learner.population
-    assert isinstance(networks, SparseNetworks)
-    weights = x.double() @ networks.whole.dense().T
-    first, images = networks.topology.first, digits.train_images.double()
-    edges = len(first.unit)
-    spreads = []
-    for w in weights:
-        w_in = torch.zeros(784, 40, dtype=torch.float64)
-        w_in[first.source, first.unit] = w[:edges]
-        spreads.append(((images @ w_in).relu() @ w[edges:].view(40, 10)).std(dim=1).mean())
-    assert learner.temperature == pytest.approx(float(torch.stack(spreads).mean()), rel=1e-4)
-    assert 2 < learner.temperature / fewer.temperature < 8  # in proportion to the number of genes, 4 here
-    assert NetworkEvolution(altered(small, temperature=3.5), digits, fp32).temperature == 3.5
-
-
-def test_selection_is_weak_then_strong(small: Config, digits: Dataset, fp32: Compute) -> None:
-    learner = NetworkEvolution(altered(small, epsilon=2.0, epsilon_final=8.0, weak_until=0.5), digits, fp32)
-    strengths = {}
-    for learner.evolution.generation in (0, 10, 15, 20, 30):
-        strengths[learner.evolution.generation] = learner.epsilon
-    assert strengths == pytest.approx({0: 2, 10: 2, 15: 4, 20: 8, 30: 8})
-
-
-def test_it_stops_once_enough_alleles_are_fixed(small: Config, digits: Dataset, fp32: Compute) -> None:
-    learner = NetworkEvolution(altered(small, stop_at_fixed=0.5), digits, fp32)
-    assert learner.reason_to_stop() is None
-    learner.evolution.p[:200] = 0.0
-    assert "of the alleles are fixed" in (learner.reason_to_stop() or "")
-
-
-def test_a_state_of_another_size_is_refused(small: Config, digits: Dataset, fp32: Compute) -> None:
-    state = NetworkEvolution(altered(small, genes=299), digits, fp32).state_dict()
-    with pytest.raises(UserError, match="does not hold 300 allele frequencies"):
-        NetworkEvolution(small, digits, fp32).load_state_dict(state)
-
-
-def test_the_networks_that_stand_for_a_fixed_population_are_its_individuals(
-    small: Config, digits: Dataset, fp32: Compute
-) -> None:
-    learner = NetworkEvolution(small, digits, fp32)
-    learner.evolution.p = (learner.evolution.p > 0.5).double()
-    result = learner.performance(digits.test_images, digits.test_labels, 3)
-    assert result.individuals.tolist() == [result.modal] * 3
-    assert result.mean_weights == result.modal == result.vote
-    assert result.sd == 0
-    assert float(result.confusion.diagonal().sum()) / 3000 == pytest.approx(result.modal)
-    assert result.confusion.sum(dim=1).tolist() == [300.0] * 10
-
-
-def test_figures_can_be_drawn(small: Config, digits: Dataset, fp32: Compute, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    learner = NetworkEvolution(small, digits, fp32)
-    learner.step()
-    for name, figure in learner.figures(digits.test_images, digits.test_labels):
-        figure.savefig(tmp_path / f"{name}.png")
-    sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
-    assert sizes.keys() == {"convergence", "trajectories", "confusion", "receptive_fields"}
-    assert min(sizes.values()) > 5000
+def test_the_best_individual_so_far_is_kept_and_saved() -> None:
+    evolution = Evolution(genes=30, population=20, seed=5)
+    assert evolution.best.fitness == -float("inf")
+    told = []
+    for _ in range(6):
+        x = evolution.ask()
+        fitness = x[:, :15].sum(dim=1) - 0.5 * x[:, 15:].sum(dim=1)
+        told += list(zip(fitness.tolist(), x, strict=True))
+        evolution.tell(fitness)
+    fittest = max(told, key=lambda pair: pair[0])  # the first of equals
+    assert evolution.best.fitness == fittest[0]
+    assert torch.equal(evolution.best.x, fittest[1])
+    other = Evolution(genes=30, population=20, seed=5)
+    other.load_state_dict(evolution.state_dict())
+    assert other.best.fitness == fittest[0]
+    assert torch.equal(other.best.x, fittest[1])

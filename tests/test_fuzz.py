@@ -22,7 +22,7 @@ from nne.registry import CONFIGS, LEARNERS
 from nne.training.arguments import normalise_overrides
 from nne.training.cli import Job, check, known_keys, register
 from nne.training.config import Config
-from nne.training.data.datasets import read_idx
+from nne.training.data import idx
 from nne.training.data.handwriting import read_digit
 from nne.training.errors import UserError
 from nne.training.io import checkpoint, export
@@ -127,12 +127,12 @@ IDX = bytes([0, 0, 8, 3, 0, 0, 0, 5, 0, 0, 0, 4, 0, 0, 0, 4]) + bytes(range(80))
 def test_an_idx_file_is_images_or_one_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "images"
     path.write_bytes(content)
-    images, line = answer(read_idx, path, (5, 4, 4))
+    images, line = answer(idx.read, path, 3)
     if images is None:
         assert str(path) in line
     else:
-        assert images.shape == (5, 4, 4)
-        assert content[:16] == IDX[:16]
+        assert images.ndim == 3
+        assert images.numel() + 16 == len(content)
 
 
 def drawn(kind: str, mode: str) -> bytes:

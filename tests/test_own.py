@@ -167,14 +167,14 @@ def test_functions_are_taken_as_they_are() -> None:
     with pytest.raises(ValueError, match="must be one of literal"):
         plasticity("hebb")
     with pytest.raises(ValueError, match=r"selection=.*lambda.* must be a function rule"):
-        chosen_rule(lambda p: p)
+        chosen_rule(lambda p: p)  # type: ignore[arg-type, misc]
 
 
 def test_arrays_of_any_size_and_with_any_labels(tmp_path: Path) -> None:
     stream = np.random.default_rng(0)
     words = np.array(["b", "a", "c"] * 20)
     given = {"images": stream.integers(0, 256, (60, 5, 7, 3), dtype=np.uint8), "labels": words}
-    np.savez(tmp_path / "one.npz", **given)
+    np.savez(tmp_path / "one.npz", **given)  # type: ignore[arg-type]
     result = data.load(DataConfig(source="arrays", path=str(tmp_path / "one.npz"), per_class=None), seed=0)
     assert result.classes == ("a", "b", "c")
     assert (result.train_images.shape, result.test_images.shape) == ((48, 35), (12, 35))
@@ -182,7 +182,7 @@ def test_arrays_of_any_size_and_with_any_labels(tmp_path: Path) -> None:
     again = data.load(DataConfig(source="arrays", path=str(tmp_path / "one.npz"), per_class=None), seed=0)
     assert torch.equal(result.test_images, again.test_images)
     assert result.name == again.name
-    np.savez(tmp_path / "two.npz", **given, test_images=given["images"][:9], test_labels=words[:9])
+    np.savez(tmp_path / "two.npz", **given, test_images=given["images"][:9], test_labels=words[:9])  # type: ignore[arg-type]
     config = DataConfig(source="arrays", path=str(tmp_path / "two.npz"), per_class=5)
     result = data.load(config, seed=0)
     assert (len(result.train_labels), len(result.test_labels)) == (15, 9)

@@ -37,9 +37,8 @@ def evaluate(folder: Path, split: str) -> None:
     counts = learner.confusion(images, labels).double().cpu()
     console.print(table(counts, data.classes))
     path = folder / "figures" / f"confusion_{split}.png"
-    path.parent.mkdir(exist_ok=True)
-    figures.confusion(counts, f"{split}, {done}").savefig(path)
-    console.print(f"the confusion matrix is in {path}", soft_wrap=True)
+    figure = figures.confusion(counts, f"{split}, {done}")
+    console.print(figures.saved(figure, path, "the confusion matrix"), soft_wrap=True)
 
 
 def images_of(data: Dataset, split: str) -> tuple[Tensor, Tensor]:

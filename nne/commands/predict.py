@@ -35,6 +35,11 @@ def predict(folder: Path, files: list[Path]) -> None:
     require(bool(files), "give the pictures too, as in predict.py run=PATH digit.png other.jpg")
     digits = torch.stack([read_digit(file) for file in files])
     learner, data, metadata = load_run(folder, LEARNERS, build)
+    inputs = data.test_images.shape[-1]
+    fits = inputs == digits.shape[1]
+    require(
+        fits, f"run={folder}: {data.name} has images of {inputs} pixels; pictures are made into 28 x 28, as MNIST's"
+    )
     network = learner.as_module()
     tested = network(data.test_images.cpu())
     labels = data.test_labels.cpu()
@@ -46,10 +51,9 @@ def predict(folder: Path, files: list[Path]) -> None:
     )
     console.print(table(files, confidence, data.classes))
     path = folder / "figures" / "predictions.png"
-    path.parent.mkdir(exist_ok=True)
     answers = [f"{data.classes[int(row.argmax())]} ({float(row.max()):.0%})" for row in confidence]
-    figures.sheet(digits[:MOST_DRAWN].view(-1, 28, 28), answers[:MOST_DRAWN]).savefig(path)
-    console.print(f"what the network saw is in {path}", soft_wrap=True)
+    figure = figures.sheet(digits[:MOST_DRAWN].view(-1, 28, 28), answers[:MOST_DRAWN])
+    console.print(figures.saved(figure, path, "what the network saw"), soft_wrap=True)
 
 
 def temperature(logits: Tensor, labels: Tensor) -> float:

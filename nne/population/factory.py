@@ -69,14 +69,16 @@ def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networ
     if network.module:
 
         def modules() -> Networks:
-            module = load_module(network.module or "", classes, seed)
+            module = load_module(network.module or "", data.train_images.shape[1], classes, seed)
             kind = {
                 "expression": learner_config.expression,
                 "device": compute.device,
                 "dtype": compute.dtype,
                 "outputs": classes,
             }
-            return ModulePopulation(module, learner_config.genes, network.beta, seed=seed, **kind)
+            population = ModulePopulation(module, learner_config.genes, network.beta, seed=seed, **kind)
+            population.must_run_together(data.train_images[:2], f"network.module={network.module}")
+            return population
 
         return modules(), modules()
     topology = sparse_topology(data.train_images.shape[1], network, classes, seed)

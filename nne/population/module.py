@@ -14,6 +14,7 @@ from torch.func import functional_call, vmap
 from nne.population.base import Networks, Tiling
 from nne.population.weights import WeightMatrix, sparse_weight_matrix
 from nne.training.device import total_memory
+from nne.training.errors import UserError, first_line
 
 MEMORY_SHARE = 1 / 32  # of the device's memory, for the parameters of a tile
 TILING = {
@@ -83,6 +84,15 @@ class ModulePopulation(Networks):
 
         answers: Tensor = vmap(one, in_dims=(0, None if shared else 0))(parameters, inputs.to(self.dtype))
         return answers
+
+    def must_run_together(self, images: Tensor, where: str) -> None:
+        """Raise ``UserError`` if the modules of two genotypes cannot be evaluated together, ``where`` it is named."""
+        x = torch.zeros(2, self.W.n, dtype=torch.bool, device=self.device)
+        try:
+            self.logits(x, self.gather(images))
+        except RuntimeError as error:
+            why = f"torch.func.vmap cannot run it for many genotypes at once: {first_line(error)}"
+            raise UserError(f"{where}: {why}") from error
 
     def dense_forward(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """By the same ``torch.func``."""

@@ -8,7 +8,7 @@ then, block of units by block of units,
 
 where the layer above is the output layer, or a second hidden layer. So the hidden layer of the population never exists
 as a whole: memory is flat in the number of individuals and of images. (A cap has to see a whole layer, of one tile and
-one chunk of images.) ``tests/test_network.py`` holds this against a plain dense float64 network.
+one chunk of images.) ``tests/population/test_torch.py`` holds this against a plain dense float64 network.
 """
 
 from collections.abc import Iterable

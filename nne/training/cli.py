@@ -22,7 +22,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nne.training.arguments import nearest
@@ -170,6 +170,7 @@ def _job(overrides: list[str], in_sweep: bool) -> Job:
     try:
         composed = compose("train", overrides, return_hydra_config=True)
         experiment = composed.hydra.runtime.choices.experiment
+        _refuse_keys_of_absent_parts(overrides, composed)  # again, since python -O makes no assertions
         OmegaConf.set_struct(composed, False)
         composed["own"] = overridden
         overridden = list(composed.own)  # with what ${seed} stands for, as Hydra names a job's folder
@@ -190,15 +191,25 @@ def _job(overrides: list[str], in_sweep: bool) -> Job:
         loaded = not ("hydra/launcher" in str(error) and "Could not load" in str(error))
         require(loaded, "this hydra/launcher is not installed: pip install -e '.[cluster]'")
         raise UserError(_first_cause(error)) from error
-    except AssertionError as error:  # OmegaConf's, at a key of a part that is null
-        names = [o.lstrip("+").split("=")[0] for o in overrides]
-        absent = [name for name in names if name.split(".")[0] in CHOICE]
-        require(not absent, f"{', '.join(absent)}: this experiment has no such part (choose one as in {_choices()})")
-        raise error
+    except AssertionError:  # OmegaConf's, at a key of a part that is null
+        choices = [override for override in overrides if not _of_part(override)]
+        _refuse_keys_of_absent_parts(overrides, compose("train", choices))
+        raise
 
 
-def _choices() -> str:
-    return ", ".join(f"{part}={choice}" for part, choice in CHOICE.items())
+def _of_part(override: str) -> str | None:
+    """``features`` of ``features.width=5``, for a part that an experiment may lack."""
+    part, dot, _ = override.lstrip("+").split("=")[0].partition(".")
+    return part if dot and part in CHOICE else None
+
+
+def _refuse_keys_of_absent_parts(overrides: list[str], composed: DictConfig) -> None:
+    for override in overrides:
+        part = _of_part(override)
+        absent = part is not None and composed[part] is None
+        require(
+            not absent, f"{override}: this experiment has no {part}; choose one, as in {part}={CHOICE.get(part or '')}"
+        )
 
 
 def _first_cause(error: BaseException) -> str:

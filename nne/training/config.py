@@ -14,7 +14,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from nne.training.errors import UserError, at_least, one_of, require, within
 from nne.training.plugin import is_path, one_of_or_path
 
-SOURCES = ["auto", "mnist", "embedded", "fashion_mnist", "kmnist", "arrays", "folder"]
+OWN_SOURCES = ["arrays", "folder", "idx"]
+TORCHVISION_SOURCES = ["emnist", "qmnist", "usps", "cifar10"]
+SOURCES = ["auto", "mnist", "embedded", "fashion_mnist", "kmnist", *TORCHVISION_SOURCES, *OWN_SOURCES]
 DIGITS = list(range(10))
 BACKENDS = ["auto", "torch", "cpp", "triton"]
 OPTIMISERS = ["sgd", "adam", "signsgd"]
@@ -31,24 +33,30 @@ def key(default: Any, doc: str) -> Any:
 class DataConfig:
     """Which images are learnt, and which they are tested on (Sec. 3.1)."""
 
-    source: str = key("auto", f"one of {', '.join(SOURCES)}; auto: MNIST if it can be had, else the embedded set")
+    source: str = key(
+        "auto",
+        f"one of {', '.join(SOURCES)}, torchvision.datasets.NAME, or your own function; "
+        "auto: MNIST if it can be had, else the embedded set",
+    )
     root: str | None = key(None, "folder of the data sets; default: $NNE_DATA, then a folder in the user's cache")
     path: str | None = key(
-        None, "your own data: an .npz file (data=arrays), or a folder of a folder a class (data=folder)"
+        None,
+        "your own data: an .npz file (data=arrays), a folder of a folder a class (data=folder), or one of IDX files "
+        "(data=idx)",
     )
     test_share: float = key(0.2, "share of your own data that is held out for the test, where it has none of its own")
     classes: list[int] = field(
         default_factory=lambda: list(DIGITS),
-        metadata={"doc": "the classes to tell apart; of your own data, always all"},
+        metadata={"doc": "the classes to tell apart, of ten; of your own data and of emnist, always all"},
     )
     per_class: int | None = key(200, "training images a class, drawn with the seed; null: all there are")
     download: bool = key(True, "whether a data set that is not there may be downloaded")
 
     def __post_init__(self) -> None:
-        one_of_or_path("data.source", self.source, SOURCES)
-        needs_path = self.source in ("arrays", "folder")
-        right = bool(self.path) == needs_path
-        require(right, f"data.path must be given for data=arrays and data=folder alone, got {self.path}")
+        if not self.by_torchvision:
+            one_of_or_path("data.source", self.source, SOURCES)
+        right = bool(self.path) == (self.source in OWN_SOURCES)
+        require(right, f"data.path must be given for data={', '.join(OWN_SOURCES)} alone, got {self.path}")
         require(0 < self.test_share < 1, f"data.test_share must be between 0 and 1, got {self.test_share}")
         right = all(0 <= c <= 9 for c in self.classes) and len(set(self.classes)) == len(self.classes) >= 2
         require(right, f"data.classes must be two or more different digits from 0 to 9, got {self.classes}")
@@ -57,7 +65,12 @@ class DataConfig:
     @property
     def own(self) -> bool:
         """Whether the data are the user's."""
-        return self.source in ("arrays", "folder") or is_path(self.source)
+        return self.source in OWN_SOURCES or (is_path(self.source) and not self.by_torchvision)
+
+    @property
+    def by_torchvision(self) -> bool:
+        """Whether torchvision reads them: by a name of ours, or as ``torchvision.datasets.<Class>``."""
+        return self.source in TORCHVISION_SOURCES or self.source.startswith("torchvision.datasets.")
 
 
 @dataclass

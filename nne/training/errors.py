@@ -21,6 +21,11 @@ def exit_code(work: Callable[[], object]) -> int:
     return 0
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says."""
+    return next(iter(str(error).splitlines()), "")
+
+
 def require(condition: bool, message: str) -> None:
     """Raise ``UserError(message)`` unless ``condition`` holds."""
     if not condition:

@@ -24,8 +24,8 @@ from pathlib import Path
 from nne.training.errors import UserError
 from nne.training.io.checkpoint import load, load_latest, saved
 from nne.training.io.results import insert, markdown
+from tests.commands.test_train import assert_same_run
 from tests.conftest import REPOSITORY, SMALL, TRAIN, environment, summary
-from tests.test_train import assert_same_run
 
 DOCUMENT = REPOSITORY / "docs" / "faults.md"
 RUN = ["experiment=nne_mnist10", *SMALL, "trainer.max_steps=40", "trainer.checkpoint_seconds=0.2"]
@@ -44,7 +44,7 @@ def command(folder: Path, *more: str, **environ: str) -> subprocess.Popen[str]:
     """Start, or go on with, the run in a folder."""
     whole = [*TRAIN, *RUN, f"run_dir={folder}", "resume=auto", *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(whole, cwd=folder.parent, env={**environment(), **environ}, **pipes)  # type: ignore[call-overload, no-any-return]
+    return subprocess.Popen(whole, cwd=folder.parent, env={**environment(), **environ}, **pipes)  # type: ignore[call-overload]
 
 
 def finish(folder: Path, whole: Whole) -> None:

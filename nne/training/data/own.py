@@ -1,4 +1,4 @@
-"""Data of one's own: arrays in an ``.npz`` file, a folder a class, or what a function gives.
+"""Data of one's own: arrays in an ``.npz`` file, IDX files, a folder a class, or what a function gives.
 
 Any number of images of any size, with any labels: numbers or words.
 """
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from nne.training.data import idx
 from nne.training.errors import UserError, require
 from nne.training.plugin import load
 from nne.training.seeding import generator
@@ -50,6 +51,27 @@ def from_arrays(path: Path, test_share: float, seed: int) -> Own:
         if isinstance(error, UserError):
             raise
         raise UserError(f"data.path={path} cannot be read ({error}); give an .npz file of images and labels") from error
+
+
+def from_idx(path: Path, test_share: float, seed: int) -> Own:
+    """From the four files of MNIST's kind in a folder, of any number of images of any size, packed or not.
+
+    Raises:
+        UserError: they are not there, or are no IDX files.
+    """
+    require(path.is_dir(), f"data.path={path}: there is no such folder")
+    files = idx.find(path)
+    wanted = ", ".join(name for names in idx.NAMES.values() for name in names)
+    if files is None:
+        raise UserError(f"data.path={path} must hold {wanted} (or the same with .gz)")
+    (images, labels), (test_images, test_labels) = files["train"], files["test"]
+    arrays = {
+        "images": idx.read(images, 3).numpy(),
+        "labels": idx.read(labels, 1).numpy(),
+        "test_images": idx.read(test_images, 3).numpy(),
+        "test_labels": idx.read(test_labels, 1).numpy(),
+    }
+    return own(arrays, f"data.path={path}", test_share, seed)
 
 
 def from_folder(path: Path, test_share: float, seed: int) -> Own:

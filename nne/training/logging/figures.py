@@ -1,5 +1,6 @@
 """How every figure of the project looks: small, quiet, legible in print; drawn without a display."""
 
+from pathlib import Path
 from typing import Any
 
 from matplotlib import colormaps, rc_context
@@ -39,13 +40,23 @@ def shades(count: int) -> list[tuple[float, float, float, float]]:
     return [colormaps["viridis"](0.9 * i / max(count - 1, 1)) for i in range(count)]
 
 
+def saved(figure: Figure, path: Path, what: str) -> str:
+    """Write a figure, in a folder that is made if need be; gives the line that tells the user where, or why not."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        figure.savefig(path)
+    except OSError as error:
+        return f"{what} is not drawn: {path} cannot be written ({error.strerror})"
+    return f"{what} is in {path}"
+
+
 def confusion(counts: Tensor, title: str) -> Figure:
-    """Which class is taken for which, as shares of the true class: ``counts: [C, C]``, rows what it is."""
+    """The confusion matrix, as shares of the true class: ``counts: [C, C]``, a row for each true class."""
     figure, axes = new(3.8, 3.6)
     shares = (counts / counts.sum(dim=1, keepdim=True)).cpu()
     accuracy = float(counts.diagonal().sum() / counts.sum())
     grid(axes, shares, "Blues", least=0.005)
-    axes.set(xlabel="called", ylabel="is")
+    axes.set(xlabel="predicted", ylabel="true class")
     axes.set_title(f"{title}: {accuracy:.1%} (in %)", fontsize=9)
     return figure
 

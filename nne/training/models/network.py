@@ -5,14 +5,14 @@
 
 from copy import deepcopy
 from dataclasses import dataclass
-from importlib import import_module
 
 import torch
 from torch import Tensor, nn
 
 from nne.training.config import NetworkConfig
-from nne.training.errors import UserError
+from nne.training.errors import UserError, first_line, require
 from nne.training.models.plain import layered, most_active
+from nne.training.plugin import load
 from nne.training.seeding import generator
 
 
@@ -92,21 +92,30 @@ def fire(hidden: Tensor, cap: int | None, dim: int) -> Tensor:
     return hidden if cap is None else most_active(hidden, cap, dim)
 
 
-def load_module(path: str, classes: int, seed: int) -> nn.Module:
+def load_module(path: str, inputs: int, classes: int, seed: int) -> nn.Module:
     """The module that ``network.module`` names, made with ``classes`` as its only argument; initialised by the seed.
 
+    Args:
+        path: ``package.module.Class``.
+        inputs: pixels of an image; two images are tried.
+
     Raises:
-        UserError: there is no such module.
+        UserError: it cannot be imported or made, or does not map images ``[B, inputs]`` to logits ``[B, classes]``.
     """
-    package, _, name = path.rpartition(".")
+    factory = load("network.module", path)
+    where, expected = f"network.module={path}", f"[B, {inputs}] to [B, {classes}]"
     try:
-        factory = getattr(import_module(package), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"network.module={path} cannot be imported ({error}); give package.module.Class") from error
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made: nn.Module = factory(classes)
-    return made
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made: nn.Module = factory(classes)
+        with torch.no_grad():
+            outputs = made.eval()(torch.zeros(2, inputs))
+    except Exception as error:  # whatever the user's own module does
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"{where} must be made of the number of classes and map {expected}: {why}") from error
+    shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+    require(shape == [2, classes], f"{where} must map {expected}; two images gave {shape}")
+    return made.train()
 
 
 class ModuleNetwork(nn.Module):
@@ -185,5 +194,5 @@ class SparseNetwork(nn.Module):
 def trainable_network(config: NetworkConfig, inputs: int, classes: int, seed: int) -> SparseNetwork | ModuleNetwork:
     """The network of a configuration, with every weight to be trained."""
     if config.module:
-        return ModuleNetwork(load_module(config.module, classes, seed))
+        return ModuleNetwork(load_module(config.module, inputs, classes, seed))
     return SparseNetwork(sparse_topology(inputs, config, classes, seed), config.cap, seed)
