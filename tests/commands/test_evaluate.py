@@ -1,6 +1,7 @@
 """`scripts/evaluate.py` on the runs of every kind of learner."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
