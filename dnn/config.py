@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from nne.training.config import DECAYS, Config, LearnerConfig, key
+from nne.training.config import DECAYS, Config, LearnerConfig
 from nne.training.errors import at_least, one_of, require, within
+from nne.training.parts import key
 from nne.training.plugin import one_of_or_path
 
 RULES = [

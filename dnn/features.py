@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from nne.training.config import FeaturesConfig
 from nne.training.device import free_memory
 from nne.training.errors import UserError
 from nne.training.models import plain
 from nne.training.models.network import uniform
 from nne.training.models.output_layer import Features, SparseFeatures
+from nne.training.parts import FeaturesConfig
 from nne.training.seeding import generator
 
 UNITS = 4096

@@ -23,12 +23,12 @@ from torch import Tensor
 from dnn.activity import ActivityCounter, ActivityStats, expected
 from dnn.config import DopamineConfig
 from dnn.features import RandomFeatures, standardiser
-from nne.training.config import FeaturesConfig
 from nne.training.data.datasets import Dataset
 from nne.training.device import free_memory
 from nne.training.errors import require
 from nne.training.logging.progress import track
 from nne.training.models.output_layer import Features, SparseFeatures, dense, project
+from nne.training.parts import FeaturesConfig
 
 log = logging.getLogger(__name__)
 TEST_ROWS = 1000

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from dnn.config import DopamineConfig
 from nne.learners.config import EvolutionConfig, FinetuneConfig, LinearConfig
 from nne.training.cli import check, register
-from nne.training.config import Config, GradientConfig, LearnerConfig, key
+from nne.training.config import Config, GradientConfig, LearnerConfig
 from nne.training.errors import require
+from nne.training.parts import key
 from nne.training.plugin import is_path, load
 
 if TYPE_CHECKING:  # these import torch, which takes seconds that a misspelt key should not cost

@@ -32,11 +32,12 @@ from benchmarks.race import peers, tune
 from dnn.config import DopamineConfig
 from dnn.network import Dopamine
 from nne.training import data
-from nne.training.config import Config, DataConfig, FeaturesConfig, TrainerConfig
+from nne.training.config import Config, TrainerConfig
 from nne.training.device import Compute, choose, peak_memory
 from nne.training.errors import exit_code
 from nne.training.io.provenance import git_commit, versions
 from nne.training.logging.progress import console, track
+from nne.training.parts import DataConfig, FeaturesConfig
 
 DOPAMINE = Config(
     data=DataConfig(),

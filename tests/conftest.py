@@ -20,9 +20,10 @@ from hypothesis import settings
 
 from nne.learners.config import EvolutionConfig
 from nne.training import data
-from nne.training.config import Config, DataConfig, NetworkConfig, TrainerConfig
+from nne.training.config import Config, TrainerConfig
 from nne.training.device import Compute
 from nne.training.io import compiler
+from nne.training.parts import DataConfig, NetworkConfig
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # Triton's kernels are checked on the CPU
 needs_compiler = pytest.mark.skipif(compiler.compiler() is None, reason="there is no C++ compiler here")

@@ -11,8 +11,8 @@ from nne.fitness import AlleleMeans, allele_means, carrier_sums
 from nne.genome import draw, initial_frequencies
 from nne.population.base import Networks
 from nne.population.weights import WeightMatrix, sparse_weight_matrix
-from nne.training.config import NetworkConfig
 from nne.training.models.network import Topology, sparse_topology
+from nne.training.parts import NetworkConfig
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from nne.fitness import chosen_transform
 from nne.population.weights import chosen_expression
 from nne.selection import chosen_rule
 from nne.training import data
-from nne.training.config import DataConfig
 from nne.training.errors import UserError
+from nne.training.parts import DataConfig
 from tests.conftest import HANGS, REPOSITORY, Command, call, environment, needs_compiler, summary
 
 SMALL = ["data.per_class=20", "network.hidden=40", "network.beta=0.02", "learner.genes=200", "learner.population=50"]

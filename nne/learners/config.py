@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from nne.training.config import Config, GradientConfig, LearnerConfig, key
+from nne.training.config import Config, GradientConfig, LearnerConfig
 from nne.training.errors import at_least, require, within
+from nne.training.parts import key
 from nne.training.plugin import one_of_or_path
 
 EXPRESSIONS = ["identity", "relu", "sigmoid", "tanh"]

@@ -22,9 +22,10 @@ from nne.learners.network import NetworkEvolution
 from nne.population.cpp import kernel
 from nne.population.factory import with_backend
 from nne.training import data
-from nne.training.config import Config, DataConfig, NetworkConfig, TrainerConfig
+from nne.training.config import Config, TrainerConfig
 from nne.training.device import Compute, peak_memory
 from nne.training.logging.progress import console
+from nne.training.parts import DataConfig, NetworkConfig
 
 BENCHMARK = Path(__file__).parent.with_name("benchmark.py")
 PAPER = Config(

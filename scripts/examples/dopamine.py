@@ -5,7 +5,7 @@ from torch.nn.functional import one_hot
 
 from dnn import RULES, Outcome, RandomFeatures
 from nne.training import data
-from nne.training.config import DataConfig, FeaturesConfig
+from nne.training.parts import DataConfig, FeaturesConfig
 
 digits = data.load(DataConfig(source="embedded", per_class=200), seed=0)
 see = RandomFeatures(FeaturesConfig(width=1000, standardise=True), 0, digits.train_images, torch.float32)

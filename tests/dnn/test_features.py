@@ -12,10 +12,10 @@ from dnn.activity import of_features
 from dnn.config import DopamineConfig
 from dnn.features import UNITS, RandomFeatures, k_cap
 from dnn.gram import gram
-from nne.training.config import FeaturesConfig
 from nne.training.data.datasets import Dataset
 from nne.training.errors import UserError
 from nne.training.models.output_layer import SparseFeatures, dense, project, take
+from nne.training.parts import FeaturesConfig
 from tests.conftest import CPU
 
 

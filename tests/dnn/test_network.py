@@ -16,9 +16,10 @@ from dnn.gram import Across, Cross, Gram
 from dnn.network import Dopamine
 from dnn.output_weights import Dual, Primal, Respond
 from dnn.rules import RULES, Outcome
-from nne.training.config import Config, FeaturesConfig, TrainerConfig
+from nne.training.config import Config, TrainerConfig
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
+from nne.training.parts import FeaturesConfig
 from tests.conftest import CPU
 
 

@@ -11,11 +11,12 @@ from nne.genome import draw
 from nne.learners.config import FinetuneConfig
 from nne.learners.finetune import Finetune
 from nne.learners.network import NetworkEvolution
-from nne.training.config import Config, DataConfig, GradientConfig, NetworkConfig, TrainerConfig, to_dict
+from nne.training.config import Config, GradientConfig, TrainerConfig, to_dict
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
 from nne.training.errors import UserError
 from nne.training.io import checkpoint
+from nne.training.parts import DataConfig, NetworkConfig
 from tests.conftest import Command, summary
 
 DATA = DataConfig(source="embedded", per_class=20)

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from nne import ModulePopulation
 from nne.learners.network import NetworkEvolution
 from nne.registry import build, composed
-from nne.training.config import Config, NetworkConfig
+from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
 from nne.training.errors import UserError
 from nne.training.io.checkpoint import state_sha256
 from nne.training.models.cnn import SmallCNN
 from nne.training.models.network import load_module
+from nne.training.parts import NetworkConfig
 from tests.conftest import REPOSITORY, SMALL, Command, altered, environment, summary
 
 GENES = 80

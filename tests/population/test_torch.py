@@ -17,9 +17,9 @@ from nne.population.layout import ABSENT, by_hidden_unit
 from nne.population.torch import Population
 from nne.population.weights import EXPRESSIONS as EXPRESSION_FUNCTIONS
 from nne.population.weights import WeightMatrix, sparse_weight_matrix
-from nne.training.config import NetworkConfig
 from nne.training.errors import UserError
 from nne.training.models.network import Topology, sparse_topology
+from nne.training.parts import NetworkConfig
 from tests.shapes import Case, cases, dense_logits, logits_of, means_of, random_images
 
 CPU = torch.device("cpu")

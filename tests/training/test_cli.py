@@ -9,9 +9,10 @@ import pytest
 from nne.registry import CONFIGS, LEARNERS
 from nne.training.arguments import normalise_overrides
 from nne.training.cli import check, known_keys, register
-from nne.training.config import Config, FeaturesConfig, from_dict, to_dict
+from nne.training.config import Config, from_dict, to_dict
 from nne.training.errors import UserError
 from nne.training.manual import manual_page
+from nne.training.parts import FeaturesConfig
 from tests.conftest import REPOSITORY, SMALL, Command
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))

@@ -21,11 +21,11 @@ from nne.population.cpp import kernel
 from nne.population.cpp.networks import CPU, KernelPopulation
 from nne.population.torch import Population
 from nne.population.weights import sparse_weight_matrix
-from nne.training.config import NetworkConfig
 from nne.training.errors import UserError
 from nne.training.io import compiler
 from nne.training.io.lock import locked
 from nne.training.models.network import sparse_topology
+from nne.training.parts import NetworkConfig
 from nne.training.seeding import generator
 
 PIXELS, CLASSES, LIT = 784, 10, 0.2  # a network's input like MNIST's: a fifth of the pixels is not black

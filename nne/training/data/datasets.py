@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nne.training.config import DataConfig
 from nne.training.data import idx, vision
 from nne.training.data.own import Own, Split, from_arrays, from_folder, from_function, from_idx, own
 from nne.training.errors import UserError, require
 from nne.training.io.cache import user_cache
+from nne.training.parts import DataConfig
 from nne.training.seeding import generator
 
 log = logging.getLogger(__name__)

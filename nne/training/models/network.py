@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nne.training.config import NetworkConfig
 from nne.training.errors import UserError, first_line, require
 from nne.training.models.plain import layered, most_active
+from nne.training.parts import NetworkConfig
 from nne.training.plugin import load
 from nne.training.seeding import generator
 

@@ -18,12 +18,13 @@ from nne.population.cpp import kernel
 from nne.population.cpp.networks import KernelPopulation
 from nne.population.weights import sparse_weight_matrix
 from nne.selection import Execution
-from nne.training.config import Config, NetworkConfig
+from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
 from nne.training.errors import UserError
 from nne.training.io import compiler
 from nne.training.models.network import sparse_topology
+from nne.training.parts import NetworkConfig
 from tests.conftest import SMALL, Command, altered, needs_compiler, summary
 from tests.shapes import Case, cases, dense_logits, logits_of
 

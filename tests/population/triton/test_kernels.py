@@ -19,9 +19,10 @@ from nne.learners.network import NetworkEvolution
 from nne.population.cpp import kernel
 from nne.population.triton import fused
 from nne.population.triton.networks import FusedPopulation
-from nne.training.config import Config, NetworkConfig
+from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
+from nne.training.parts import NetworkConfig
 from tests.conftest import REPOSITORY, SMALL, Command, altered
 from tests.shapes import Case, cases, dense_logits, logits_of, make, means_of
 

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from nne.training.baselines.gradient import GradientDescent
-from nne.training.config import Config, DataConfig, GradientConfig, NetworkConfig, TrainerConfig
+from nne.training.config import Config, GradientConfig, TrainerConfig
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
 from nne.training.errors import UserError
 from nne.training.io import checkpoint
 from nne.training.models.network import SparseNetwork, sparse_topology
 from nne.training.models.output_layer import OutputLayer
+from nne.training.parts import DataConfig, NetworkConfig
 from tests.conftest import Command
 
 DATA = DataConfig(source="embedded", per_class=20)

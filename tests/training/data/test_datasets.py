@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from nne.training.config import DataConfig
 from nne.training.data import datasets as data
 from nne.training.data import idx, vision
 from nne.training.errors import UserError
+from nne.training.parts import DataConfig
 
 EMPTY = DataConfig(source="auto", download=False)
 

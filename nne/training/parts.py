@@ -1,0 +1,121 @@
+"""The parts of a configuration: images, a network of links, or random features. Imports nothing heavy."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nne.training.errors import at_least, require, within
+from nne.training.plugin import is_path, one_of_or_path
+
+OWN_SOURCES = ["arrays", "folder", "idx"]
+TORCHVISION_SOURCES = ["emnist", "qmnist", "usps", "cifar10"]
+SOURCES = ["auto", "mnist", "embedded", "fashion_mnist", "kmnist", *TORCHVISION_SOURCES, *OWN_SOURCES]
+DIGITS = list(range(10))
+
+
+def key(default: Any, doc: str) -> Any:
+    """A configuration key: its default and, for ``--help``, its meaning."""
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass
+class DataConfig:
+    """Which images are learnt, and which they are tested on (Sec. 3.1)."""
+
+    source: str = key(
+        "auto",
+        f"one of {', '.join(SOURCES)}, torchvision.datasets.NAME, or your own function; "
+        "auto: MNIST if it can be had, else the embedded set",
+    )
+    root: str | None = key(None, "folder of the data sets; default: $NNE_DATA, then a folder in the user's cache")
+    path: str | None = key(
+        None,
+        "your own data: an .npz file (data=arrays), a folder of a folder a class (data=folder), or one of IDX files "
+        "(data=idx)",
+    )
+    test_share: float = key(0.2, "share of your own data that is held out for the test, where it has none of its own")
+    classes: list[int] = field(
+        default_factory=lambda: list(DIGITS),
+        metadata={"doc": "the classes to tell apart, of ten; of your own data and of emnist, always all"},
+    )
+    per_class: int | None = key(200, "training images a class, drawn with the seed; null: all there are")
+    download: bool = key(True, "whether a data set that is not there may be downloaded")
+
+    def __post_init__(self) -> None:
+        if not self.by_torchvision:
+            one_of_or_path("data.source", self.source, SOURCES)
+        right = bool(self.path) == (self.source in OWN_SOURCES)
+        require(right, f"data.path must be given for data={', '.join(OWN_SOURCES)} alone, got {self.path}")
+        require(0 < self.test_share < 1, f"data.test_share must be between 0 and 1, got {self.test_share}")
+        right = all(0 <= c <= 9 for c in self.classes) and len(set(self.classes)) == len(self.classes) >= 2
+        require(right, f"data.classes must be two or more different digits from 0 to 9, got {self.classes}")
+        at_least("data.per_class", self.per_class, 1)
+
+    @property
+    def own(self) -> bool:
+        """Whether the data are the user's."""
+        return self.source in OWN_SOURCES or (is_path(self.source) and not self.by_torchvision)
+
+    @property
+    def by_torchvision(self) -> bool:
+        """Whether torchvision reads them: by a name of ours, or as ``torchvision.datasets.<Class>``."""
+        return self.source in TORCHVISION_SOURCES or self.source.startswith("torchvision.datasets.")
+
+
+@dataclass
+class NetworkConfig:
+    """The network: sparse random hidden layers with ReLU, and a full softmax output layer (Sec. 3.1)."""
+
+    hidden: Any = key(1000, "hidden units, |h^1|; of several layers: [1000,500]")
+    edge_probability: Any = key(0.1, "probability of each edge into a hidden layer; layer by layer: [0.1,0.2]")
+    beta: float = key(0.0025, "probability that a gene touches a link: density of the weight generation matrix W")
+    module: str | None = key(None, "instead of all that: a torch.nn.Module, as in nne.training.models.cnn.SmallCNN")
+    cap: int | None = key(None, "k: only the k most active units of each hidden layer fire (Sec. 4, item 5)")
+
+    def __post_init__(self) -> None:
+        for units in self.layers:
+            whole = isinstance(units, int) and not isinstance(units, bool)
+            require(whole, f"network.hidden must be a whole number, or a list of them, got {self.hidden}")
+            at_least("network.hidden", units, 1)
+        given = self.densities
+        for probability in given:
+            number = isinstance(probability, int | float) and not isinstance(probability, bool)
+            require(number, f"network.edge_probability must be a number, or a list of them, got {probability}")
+            within("network.edge_probability", probability, 0, 1)
+        fits = len(given) == len(self.layers) > 0
+        require(fits, f"network.edge_probability must be one number, or one for each of network.hidden={self.hidden}")
+        within("network.beta", self.beta, 0, 1)
+        at_least("network.cap", self.cap, 1)
+        fits = self.cap is None or self.cap <= min(self.layers)
+        require(fits, f"network.cap must be at most network.hidden={self.hidden}, got {self.cap}")
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Units of each hidden layer."""
+        return tuple(self.hidden) if isinstance(self.hidden, list | tuple) else (self.hidden,)
+
+    @property
+    def densities(self) -> tuple[float, ...]:
+        """The edge probability of each hidden layer."""
+        given = self.edge_probability
+        return tuple(given) if isinstance(given, list | tuple) else (given,) * len(self.layers)
+
+
+@dataclass
+class FeaturesConfig:
+    """A fixed random hidden layer, Kaiming uniform with ReLU: only the output layer above it learns (Sec. 3.2)."""
+
+    width: float = key(1000, "h, hidden units; inf: their limit in closed form, for the dopamine learner")
+    cap: int | None = key(None, "k: only the k most active hidden units fire (Sec. 4, item 5); null: no cap")
+    standardise: bool = key(False, "whether pixels are centred and scaled by the training images' mean and sd")
+    seed: int | None = key(None, "seed of the hidden weights alone; null: the run's seed")
+
+    def __post_init__(self) -> None:
+        self.width = float(self.width)  # from a record, inf comes as a text
+        if self.width.is_integer():
+            self.width = int(self.width)
+        whole = self.width == float("inf") or (isinstance(self.width, int) and self.width >= 1)
+        require(whole, f"features.width must be a whole number of at least 1, or inf, got {self.width}")
+        at_least("features.cap", self.cap, 1)
+        fits = self.cap is None or self.cap <= self.width < float("inf")
+        require(fits, f"features.cap must be at most features.width={self.width} (and that finite), got {self.cap}")
+        at_least("features.seed", self.seed, 0)
