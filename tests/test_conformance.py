@@ -11,6 +11,7 @@ from nne.training import data, device
 from nne.training.data import Dataset
 from nne.training.errors import UserError
 from nne.training.learner import Learner
+from nne.training.plugin import is_path
 
 DIGITS = ["data=embedded", "data.per_class=20", "trainer.max_steps=10"]
 SPARSE = ["network.hidden=40", "network.beta=0.02"]
