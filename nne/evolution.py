@@ -122,50 +122,52 @@ class Evolution:
             UserError: fitness that is not ``N`` numbers of at most 10^150 in size, or nobody has asked for the
                 generation that it is of.
         """
-        told_alone = (
-            self.asked or self.execution.workers.count > 1
-        )  # of several workers, one may have no individuals to ask for
-        require(told_alone, f"ask for generation {self.generation} before you tell its fitness")
+        ready = self.asked or self.execution.workers.count > 1  # of several workers, one may have nobody to ask for
+        require(ready, f"ask for generation {self.generation} before you tell its fitness")
         delta = torch.as_tensor(fitness, dtype=self.p.dtype, device=self.p.device)
         require(delta.shape == (self.N,), f"fitness must be of shape [{self.N}], got {list(delta.shape)}")
         right = bool((delta.abs() <= LARGEST).all())
         require(right, f"fitness must be finite numbers of at most {LARGEST:.0e} in size")
         epsilon = self.epsilon if epsilon is None else epsilon
         within("epsilon", epsilon, 0, float("inf"))
-        before, remembered = self.p[self.free], self.memory[:, self.free]
+        drawn_from, before, remembered = self.p, self.p[self.free], self.memory[:, self.free]
         sample = Sample(self.transform(delta), self.tiles, self.execution)
         selected = self.rule.move(before, sample, epsilon, remembered)
         after = torch.where(sample.means.polymorphic, selected, before)
-        response = self.response(before, after, sample, delta)
-        self.remember_best(delta)
         self.p = self.p.index_copy(0, self.free, after)
         self.memory = self.memory.index_copy(1, self.free, remembered)
-        self.generation += 1
         self.asked = False
         if self.margin is not None:
             self.freeze(self.margin)
-        return {
-            "fitness/mean": float(delta.mean()),
-            "fitness/sd": float(delta.std()),
-            "fitness/best": float(delta.max()),
+        figures = {
+            "fitness/mean": delta.mean(),
+            "fitness/sd": delta.std(),
+            "fitness/best": delta.max(),
             "population/heterozygosity": heterozygosity(self.p),
             "population/fixed": fixed_fraction(self.p),
-            "population/free": len(self.free) / len(self.p),
-            "selection/epsilon": epsilon,
-            **response,
+            **self.response(before, after, sample, delta),
+            "fittest": delta.argmax().double(),
         }
+        metrics = dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))  # a GPU is awaited once
+        self.remember_best(drawn_from, int(metrics.pop("fittest")), metrics["fitness/best"])
+        self.predicted, metrics["response/predicted"] = self.predicted + metrics["response/predicted"], self.predicted
+        if self.generation == 0:
+            self.first = metrics["response/realised"]
+        metrics["response/realised"] -= self.first
+        self.generation += 1
+        free = len(self.free) / len(self.p)
+        return {**metrics, "population/free": free, "selection/epsilon": epsilon}
 
     def tiles(self, individuals: range) -> Iterator[Tensor]:
         """Some individuals at their free genes, in order; of none, one tile of no individuals."""
         for start in range(individuals.start, individuals.stop, self.execution.tile) or (individuals.start,):
             yield self.ask_free(range(start, min(start + self.execution.tile, individuals.stop)))
 
-    def remember_best(self, delta: Tensor) -> None:
-        """Keep this generation's fittest individual, if it is fitter than any before."""
-        i = int(delta.argmax())
-        if float(delta[i]) > self.best.fitness:
-            (x,) = draw(self.p, self.seed, self.generation, range(i, i + 1))
-            self.best = Individual(x, float(delta[i]))
+    def remember_best(self, p: Tensor, individual: int, fitness: float) -> None:
+        """Keep this generation's fittest individual, drawn from ``p``, if it is fitter than any before."""
+        if fitness > self.best.fitness:
+            (x,) = draw(p, self.seed, self.generation, range(individual, individual + 1))
+            self.best = Individual(x, fitness)
 
     def freeze(self, margin: float) -> None:
         """Fix the free alleles within ``margin`` of 0 or 1, if they are enough to be worth it."""
@@ -175,23 +177,16 @@ class Evolution:
             self.p = self.p.index_copy(0, self.free, torch.where(varies, p, p.round()))
             self.free = self.free[varies]
 
-    def response(self, before: Tensor, after: Tensor, sample: Sample, delta: Tensor) -> Metrics:
-        """What selection should have achieved so far, in units of fitness, and what it did (nne/response.py)."""
-        centred = sample.fitness - exact_sum(sample.fitness) / self.N
-        unit = float(
-            exact_sum(delta * centred) / exact_sum(centred.square()).clamp(min=1e-30)
-        )  # of transformed fitness
-        mean = float(exact_sum(delta)) / self.N
-        if self.generation == 0:
-            self.first = mean
-        predicted, means = self.predicted, sample.means
-        self.predicted += unit * float(predicted_response(before, after, means))
+    def response(self, before: Tensor, after: Tensor, sample: Sample, delta: Tensor) -> dict[str, Tensor]:
+        """Of this generation: mean fitness, and how far it should rise, in units of ``delta`` (nne/response.py)."""
+        means, centred = sample.means, sample.fitness - exact_sum(sample.fitness) / self.N
+        unit = exact_sum(delta * centred) / exact_sum(centred.square()).clamp(min=1e-30)  # of transformed fitness
         additive = additive_variance(means)
         return {
-            "selection/heritability": float(additive / means.variance.clamp(min=1e-30)),
-            "selection/signal_to_noise": float(additive / noise(means).clamp(min=1e-30)),
-            "response/predicted": predicted,
-            "response/realised": mean - self.first,
+            "selection/heritability": additive / means.variance.clamp(min=1e-30),
+            "selection/signal_to_noise": additive / noise(means).clamp(min=1e-30),
+            "response/predicted": unit * predicted_response(before, after, means),
+            "response/realised": exact_sum(delta) / self.N,
         }
 
     def state_dict(self) -> State:

@@ -91,25 +91,31 @@ class AlleleMeans:
         return (self.share > 0) & (self.share < 1)
 
 
-def round_for_exact_sum(rows: Tensor) -> Tensor:
+def round_for_exact_sum(rows: Tensor, count: Tensor | int | None = None) -> Tensor:
     """``rows: [k, N]`` in float64, rounded so that any of a row's figures add up without rounding.
 
     In whatever order, on whatever processor and by however many workers, sums then have the same bits. A figure changes
-    by at most 2^-53 of ``N`` times the row's largest.
+    by at most 2^-53 of ``count`` times the row's largest; that is how many are not zero, if not all ``N``.
     """
     rows = rows.double()
-    _, exponent = torch.frexp(rows.abs().amax(dim=1, keepdim=True) * rows.shape[1])
+    _, exponent = torch.frexp(rows.abs().amax(dim=1, keepdim=True) * (rows.shape[1] if count is None else count))
     unit = ((exponent.long() - 52 + 1023).clamp(1, 2046) << 52).view(torch.float64)  # 2^(exponent - 52), by its bits
     return (rows / unit).round() * unit
 
 
-def exact_sum(values: Tensor) -> Tensor:
-    """The sum in float64, with the same bits on every machine, however wide its vectors are."""
-    return (
-        round_for_exact_sum(values.reshape(1, -1)).sum()
-        if values.numel()
-        else values.new_zeros((), dtype=torch.float64)
-    )
+def exact_sum(values: Tensor, where: Tensor | None = None) -> Tensor:
+    """The sum in float64, with the same bits on every machine, however wide its vectors are.
+
+    Args:
+        values: any shape.
+        where: which of them are added up, if not all.
+    """
+    if not values.numel():
+        return values.new_zeros((), dtype=torch.float64)
+    if where is None:
+        return round_for_exact_sum(values.reshape(1, -1)).sum()
+    chosen = torch.where(where, values, 0.0).reshape(1, -1)
+    return round_for_exact_sum(chosen, where.sum()).sum()
 
 
 def root(x: Tensor) -> Tensor:

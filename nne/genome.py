@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nne.population.cpp import kernel
-from nne.population.triton import fused
+from nne.population.cuda import genotypes
 from nne.training.seeding import generator, key
 
 GOLDEN_32 = 0x9E3779B9
@@ -41,21 +41,21 @@ def draw(
     keys = torch.stack([first, second], dim=1)
     if kernel.loaded() and p.device.type == "cpu":
         return kernel.draw(which, threshold, always, keys)
-    if fused.loaded() and p.is_cuda:
-        return fused.draw(which, threshold, always, keys)
+    if genotypes.loaded(p.device):
+        return genotypes.draw(which, threshold, always, keys)
     u = which * _signed(GOLDEN_32, 32) + first[:, None]
     u = _scramble(_scramble(u).add_(second[:, None]))
     return u.lt(threshold).logical_or_(always)
 
 
-def heterozygosity(p: Tensor) -> float:
+def heterozygosity(p: Tensor) -> Tensor:
     """Mean over genes of ``2 p (1 - p)``: 1/3 for the uniform start, 0 once every allele is fixed."""
-    return float((2 * p * (1 - p)).mean())
+    return (2 * p * (1 - p)).mean()
 
 
-def fixed_fraction(p: Tensor, margin: float = 0.01) -> float:
+def fixed_fraction(p: Tensor, margin: float = 0.01) -> Tensor:
     """Share of genes whose allele frequency is within ``margin`` of 0 or 1 (Fig. 2)."""
-    return float((torch.minimum(p, 1 - p) <= margin).double().mean())
+    return (torch.minimum(p, 1 - p) <= margin).double().mean()
 
 
 def _individual_keys(base: int, individuals: range, device: torch.device) -> tuple[Tensor, Tensor]:

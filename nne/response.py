@@ -15,8 +15,8 @@ from nne.fitness import AlleleMeans, exact_sum
 def additive_variance(means: AlleleMeans) -> Tensor:
     """``V_A`` of the fitness that was given, an unbiased estimate (it may be negative)."""
     s = means.share
-    seen = (s * (1 - s) * (means.f - means.f_bar).square())[means.polymorphic]
-    return exact_sum(seen) - noise(means)
+    seen = s * (1 - s) * (means.f - means.f_bar).square()
+    return exact_sum(seen, means.polymorphic) - noise(means)
 
 
 def noise(means: AlleleMeans) -> Tensor:
@@ -30,6 +30,6 @@ def predicted_response(before: Tensor, after: Tensor, means: AlleleMeans) -> Ten
     ``p'_i - p_i`` was chosen by the same sample that ``a_i`` comes from; what their common noise adds is subtracted.
     """
     which = means.polymorphic & (means.f != means.f_bar)
-    a, s = (means.f - means.f_bar)[which], means.share[which]
+    a, s = means.f - means.f_bar, means.share
     sampling = means.variance / means.N * (1 / s + 1 / (1 - s))
-    return exact_sum((after - before)[which] * (a - sampling / a))
+    return exact_sum((after - before) * (a - sampling / a), which)

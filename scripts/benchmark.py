@@ -9,7 +9,7 @@ level of x86-64, and PyTorch told to use no more than they have (`level` is one 
 `dnn` times an epoch of unit-batch plasticity in the dual (Gram matrix) against the primal (the weights themselves),
 and then the whole of the paper's largest experiment: 500 epochs at h = 100,000, from pixels to test accuracy.
 
-`gpu` is the paper's scale by the Triton kernels, beside PyTorch and dense layers, on a GPU.
+`gpu` is a generation on a GPU, part by part, by the CUDA kernels and by PyTorch, beside dense layers.
 
 `peers` sets evolution beside what a user would pick instead (`pip install -e '.[bench]'`); `tune` is how those were
 tuned.

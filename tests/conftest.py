@@ -25,7 +25,6 @@ from nne.training.device import Compute
 from nne.training.io import compiler
 from nne.training.parts import DataConfig, NetworkConfig
 
-os.environ.setdefault("TRITON_INTERPRET", "1")  # Triton's kernels are checked on the CPU
 needs_compiler = pytest.mark.skipif(compiler.compiler() is None, reason="there is no C++ compiler here")
 
 settings.register_profile("project", deadline=None)  # machines are shared and slow at times

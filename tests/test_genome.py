@@ -84,5 +84,5 @@ def test_fixed_alleles_never_vary() -> None:
 
 def test_heterozygosity_and_fixation() -> None:
     p = torch.tensor([0.0, 0.005, 0.5, 0.995], dtype=torch.float64)
-    assert heterozygosity(p) == pytest.approx((2 * 0.005 * 0.995 + 0.5 + 2 * 0.995 * 0.005) / 4)
+    assert float(heterozygosity(p)) == pytest.approx((2 * 0.005 * 0.995 + 0.5 + 2 * 0.995 * 0.005) / 4)
     assert fixed_fraction(p) == 0.75

@@ -70,8 +70,8 @@ class LinearEvolution(Learner):
             "loss": float(loss) - realised,
             "decrease/realised": realised,
             "decrease/guaranteed": guaranteed,
-            "population/heterozygosity": heterozygosity(self.p),
-            "population/fixed": fixed_fraction(self.p),
+            "population/heterozygosity": float(heterozygosity(self.p)),
+            "population/fixed": float(fixed_fraction(self.p)),
             "selection/epsilon": epsilon,
         }
 
@@ -97,7 +97,7 @@ class LinearEvolution(Learner):
             "loss": float(self.target.loss(self.p, self.w)),
             "generations": self.generation,
             "violations_of_theorem_1": self.violations,
-            "heterozygosity": heterozygosity(self.p),
+            "heterozygosity": float(heterozygosity(self.p)),
         }
 
     def reason_to_stop(self) -> str | None:

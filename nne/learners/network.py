@@ -67,6 +67,7 @@ class NetworkEvolution(Learner):
             ),
         )
         self.genes_expressed = learner_config.genes
+        self.fixed = torch.empty(0), 0.0  # of which p, and the share of its alleles
         self.measured: tuple[Tensor, Tensor, Performance] | None = None  # of which p, on which images
         self.history = {0: self.evolution.p}
         self.trajectories = {0: self.evolution.p[:LOCI]}
@@ -82,6 +83,7 @@ class NetworkEvolution(Learner):
         images, labels = self.minibatch()
         delta = self.rewards(images, labels)
         metrics = self.evolution.tell(delta, self.epsilon)
+        self.fixed = self.evolution.p, metrics["population/fixed"]
         self.fold()
         if is_milestone(self.generation):
             self.history[self.generation] = self.evolution.p
@@ -192,8 +194,8 @@ class NetworkEvolution(Learner):
             "test_accuracy": performance.mean,
             "generations": self.generation,
             "temperature": self.temperature,
-            "fixed": fixed_fraction(self.evolution.p),
-            "heterozygosity": heterozygosity(self.evolution.p),
+            "fixed": float(fixed_fraction(self.evolution.p)),
+            "heterozygosity": float(heterozygosity(self.evolution.p)),
             "individuals": {"mean": performance.mean, "sd": performance.sd, "count": len(performance.individuals)},
             "modal": performance.modal,
             "mean_weights": performance.mean_weights,
@@ -211,7 +213,9 @@ class NetworkEvolution(Learner):
     def reason_to_stop(self) -> str | None:
         """Fixation: when selection has nothing left to choose from."""
         enough = self.learner_config.stop_at_fixed
-        fixed = fixed_fraction(self.evolution.p)
+        if self.fixed[0] is not self.evolution.p:
+            self.fixed = self.evolution.p, float(fixed_fraction(self.evolution.p))
+        fixed = self.fixed[1]
         return f"{fixed:.1%} of the alleles are fixed" if enough is not None and fixed >= enough else None
 
     def histograms(self) -> dict[str, Tensor]:

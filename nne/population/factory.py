@@ -1,4 +1,4 @@
-"""The networks that a configuration describes, and what evaluates them: PyTorch, C++ or Triton."""
+"""The networks that a configuration describes, and what evaluates them: PyTorch, C++ or CUDA."""
 
 import logging
 from dataclasses import replace
@@ -9,10 +9,10 @@ from torch import Tensor
 from nne.population.base import Networks
 from nne.population.cpp import kernel, verification
 from nne.population.cpp.networks import KernelPopulation
+from nne.population.cuda import verification as cuda_verification
+from nne.population.cuda.networks import CudaPopulation
 from nne.population.module import ModulePopulation
 from nne.population.torch import Population
-from nne.population.triton import fused
-from nne.population.triton.networks import FusedPopulation
 from nne.population.weights import sparse_weight_matrix
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
@@ -24,34 +24,45 @@ log = logging.getLogger(__name__)
 
 
 def with_backend(config: Config, compute: Compute) -> Compute:
-    """What evaluates populations: by default the C++ kernel (float32), where it can be had, can do what is asked, and
-    has been found right and no slower than PyTorch; else PyTorch. The Triton kernels only where they are asked for.
+    """What evaluates populations: by default the project's own kernels, in C++ (float32) or CUDA (bfloat16), where they
+    can be had, can do what is asked, and have been found right and no slower than PyTorch; else PyTorch.
 
     A run that is resumed goes on with what it began with.
 
     Raises:
-        UserError: ``backend=cpp`` or ``backend=triton`` is asked for, and cannot be.
+        UserError: ``backend=cpp`` or ``backend=cuda`` is asked for, and cannot be.
     """
-    asked, on = config.backend, compute.device
-    if asked == "auto" and compute.began_with and on.type == "cpu":
+    own = "cuda" if compute.device.type == "cuda" else "cpp"
+    asked = config.backend
+    if asked == "auto" and compute.began_with in ("torch", own):
         asked = compute.began_with
-    if asked == "torch" or (asked == "auto" and (config.dtype == "bfloat16" or on.type != "cpu")):
+    if asked == "torch" or (asked == "auto" and not _computes(own, config.dtype)):
         return compute
-    wanted = "cpp" if asked == "auto" else asked
-    why = config.learner.beyond_kernels(config)
-    if wanted == "triton":
-        why = why or fused.load(on)
-    elif on.type != "cpu" or config.dtype == "bfloat16":
-        why = why or "it computes in float32 on the CPU"
-    else:
-        why = why or kernel.load() or (objection(compute.dtype) if asked == "auto" else None)
+    wanted = own if asked == "auto" else asked
+    why = config.learner.beyond_kernels(config) or _missing(wanted, config.dtype, compute.device)
+    if why is None and asked == "auto":
+        why = objection(compute.dtype) if own == "cpp" else cuda_verification.objection(compute.device)
     if why is None and wanted == "cpp":
         return replace(compute, dtype=torch.float32, backend="cpp", instructions=kernel.instructions())
     if why is None:
-        return replace(compute, backend=wanted)
+        return replace(compute, dtype=torch.bfloat16, backend="cuda")
     require(asked == "auto", f"backend={asked} cannot be had: {why}; use backend=torch or backend=auto")
-    log.info("populations are evaluated by PyTorch, not by the C++ kernel: %s", why)
+    log.info("populations are evaluated by PyTorch, not by the project's own kernel: %s", why)
     return compute
+
+
+def _computes(backend: str, dtype: str) -> bool:
+    """Whether a kernel computes in what is asked for."""
+    return dtype in ("auto", {"cpp": "float32", "cuda": "bfloat16"}[backend])
+
+
+def _missing(backend: str, dtype: str, device: torch.device) -> str | None:
+    """Why a kernel cannot be had, if so."""
+    if backend == "cuda":
+        unlike = None if _computes(backend, dtype) else "it multiplies in bfloat16, on a GPU"
+        return unlike or cuda_verification.missing(device)
+    right = device.type == "cpu" and _computes(backend, dtype)
+    return kernel.load() if right else "it computes in float32 on the CPU"
 
 
 def objection(dtype: torch.dtype) -> str | None:
@@ -87,8 +98,8 @@ def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networ
     def sparse(seen: Tensor) -> Networks:
         if compute.backend == "cpp":
             return KernelPopulation(topology, W, seen)
-        if compute.backend == "triton":
-            return FusedPopulation(topology, W, seen, compute.device, compute.dtype)
+        if compute.backend == "cuda":
+            return CudaPopulation(topology, W, seen, compute.device)
         return Population(topology, W, seen, compute.device, compute.dtype, network.cap)
 
     seen = data.train_images.amax(dim=0) > 0  # not zero in every image

@@ -43,21 +43,30 @@ def by_hidden_unit(topology: Topology, seen: Tensor, block_units: int) -> Layout
     return Layout(slots, tuple(blocks), tuple((len(cells), cells.shape[1]) for cells in above))
 
 
-def in_chunks(topology: Topology, seen: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For one hidden layer: the ``seen`` edges of every unit in order, filled up to whole chunks, then all outputs.
+def in_steps(topology: Topology, seen: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For one hidden layer: the ``seen`` edges of every unit, filled up to whole steps of ``step``, then all outputs.
+
+    The order of a unit's edges is free. Tensor cores read pixels eight edges at a time, from shared memory whose banks
+    a pixel's place modulo 8 decides: so edges that share it go to different eights.
 
     Returns:
-        ``slots``, as in ``Layout``; the input of every slot of an edge, ``inputs`` where it is padding; and the first
-        slot of each unit, ``[units + 1]``.
+        ``slots``, as in ``Layout``; ``place: [steps, step]``, which of the seen pixels an edge comes from, their number
+        where it is padding; and the first step of each unit, ``[units + 1]``.
     """
     layer = topology.first
-    edge, degree, rank = _seen_edges(layer, seen)
-    room = (degree + chunk - 1) // chunk * chunk
-    first = torch.cat([room.new_zeros(1), room.cumsum(0)])
-    at = first[layer.unit[edge]] + rank
-    slots = torch.full((int(first[-1]),), ABSENT).index_put((at,), edge)
-    source = torch.full((int(first[-1]),), layer.sources).index_put((at,), layer.source[edge])
-    return torch.cat([slots, torch.arange(topology.edges, topology.links)]), source, first
+    pixel = torch.where(seen, seen.cumsum(0) - 1, -1)[layer.source]
+    edge = (pixel >= 0).nonzero()[:, 0]
+    edge = edge[(layer.unit[edge] * 8 + pixel[edge] % 8).argsort(stable=True)]
+    unit = layer.unit[edge]
+    degree = torch.bincount(unit, minlength=layer.units)
+    rank = torch.arange(len(edge)) - (degree.cumsum(0) - degree)[unit]
+    first = torch.cat([degree.new_zeros(1), ((degree + step - 1) // step).cumsum(0)])
+    eights = first.diff()[unit] * (step // 8)
+    at = first[unit] * step + rank % eights * 8 + rank // eights
+    cells = int(first[-1]) * step
+    slots = torch.full((cells,), ABSENT).index_put((at,), edge)
+    place = torch.full((cells,), int(seen.sum())).index_put((at,), pixel[edge])
+    return torch.cat([slots, torch.arange(topology.edges, topology.links)]), place.view(-1, step), first
 
 
 def _in_blocks(layer: Edges, seen: Tensor, block_units: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:

@@ -14,7 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from nne.training.errors import UserError, at_least, one_of, require, within
 from nne.training.parts import DataConfig, FeaturesConfig, NetworkConfig, key
 
-BACKENDS = ["auto", "torch", "cpp", "triton"]
+BACKENDS = ["auto", "torch", "cpp", "cuda"]
 OPTIMISERS = ["sgd", "adam", "signsgd"]
 DECAYS = ["none", "linear"]
 CHOICE = {"data": "auto", "network": "sparse", "features": "random"}
@@ -87,7 +87,7 @@ class Config:
     dtype: str = key("auto", "float32, bfloat16 or auto (evolution: bfloat16 where the hardware has it; else float32)")
     backend: str = key(
         "auto",
-        "what evaluates populations: torch, cpp (compiled on first use), triton (on a GPU), or auto (cpp where it can)",
+        "what evaluates populations: torch, cpp (on a CPU), cuda (on a GPU), or auto: the quickest that can",
     )
     run_dir: str | None = key(None, "the run's folder; default: outputs/<experiment>/<date_time>")
     resume: str | None = key(None, "a run's folder to go on with, or auto: the latest unfinished one, if any")

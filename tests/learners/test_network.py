@@ -119,7 +119,7 @@ def test_selection_is_weak_then_strong(small: Config, digits: Dataset, fp32: Com
 def test_it_stops_once_enough_alleles_are_fixed(small: Config, digits: Dataset, fp32: Compute) -> None:
     learner = NetworkEvolution(altered(small, stop_at_fixed=0.5), digits, fp32)
     assert learner.reason_to_stop() is None
-    learner.evolution.p[:200] = 0.0
+    learner.evolution.p = learner.evolution.p.index_fill(0, torch.arange(200), 0.0)
     assert "of the alleles are fixed" in (learner.reason_to_stop() or "")
 
 

@@ -76,12 +76,11 @@ def test_the_benchmark_of_plasticity_runs_both_paths_and_a_whole_experiment(
 
 @pytest.mark.parametrize(
     ("what", "message"),
-    [("gpu", "backend=triton cannot be had: it is for a GPU"), ("peers", "nowhere must be installed: pip install")],
+    [("gpu", "backend=cuda cannot be had: it is for a GPU"), ("peers", "nowhere must be installed: pip install")],
 )
 def test_what_is_missing_is_said_in_one_line(
     what: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("TRITON_INTERPRET")
     monkeypatch.setattr(OpenES, "package", "nowhere")
     monkeypatch.setattr(race, "TUNED", {"evosax Open_ES": race.TUNED["evosax Open_ES"]})
     monkeypatch.setattr(sys, "argv", ["benchmark.py", what, "--data=embedded", "--device=cpu"])

@@ -138,7 +138,7 @@ def test_the_kernel_is_checked_once_and_auto_heeds_it(
     kept.write_text('{"error": 1e-7, "kernel_seconds": 0.5, "torch_seconds": 0.25}')
     with caplog.at_level(logging.INFO):
         assert with_backend(small, fp32).backend == "torch"
-    assert caplog.messages[-1].endswith("not by the C++ kernel: it is slower here: 500 ms against 250 ms")
+    assert caplog.messages[-1].endswith("not by the project's own kernel: it is slower here: 500 ms against 250 ms")
     kept.write_text('{"error": NaN, "kernel_seconds": 0.1, "torch_seconds": 0.25}')
     assert with_backend(small, fp32).backend == "torch"
     kept.write_text("{")

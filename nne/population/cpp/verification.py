@@ -9,22 +9,22 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from nne.fitness import reward
 from nne.genome import draw, initial_frequencies
-from nne.population.base import Networks
+from nne.population.base import Networks, SparseNetworks
 from nne.population.cpp import kernel
 from nne.population.cpp.networks import CPU, KernelPopulation
 from nne.population.torch import Population
-from nne.population.weights import sparse_weight_matrix
+from nne.population.weights import WeightMatrix, sparse_weight_matrix
 from nne.training.errors import UserError
 from nne.training.io import compiler
 from nne.training.io.lock import locked
-from nne.training.models.network import sparse_topology
+from nne.training.models.network import Topology, sparse_topology
 from nne.training.parts import NetworkConfig
 from nne.training.seeding import generator
 
@@ -73,29 +73,46 @@ def check(dtype: torch.dtype) -> Check:
 
 def measure(dtype: torch.dtype) -> Check:
     """Measure now."""
+    work = slice_of_work()
+    everything = torch.ones(PIXELS, dtype=torch.bool)
+    ours = KernelPopulation(work.topology, work.W, everything)
+    theirs = Population(work.topology, work.W, everything, CPU, dtype)
+    error = difference(ours, work.x[:3], work.images, work.labels)
+    paths = [rewarding(networks, work.x, work.images, work.labels) for networks in (ours, theirs)]
+    times = [[timed(path) for path in paths] for _ in range(REPEATS)]
+    return Check(error, *map(min, zip(*times, strict=True)))
+
+
+class Work(NamedTuple):
+    """A slice of the paper's work: a network, and genotypes and images to evaluate."""
+
+    topology: Topology
+    W: WeightMatrix
+    x: Tensor
+    images: Tensor
+    labels: Tensor
+
+
+def slice_of_work() -> Work:
+    """The same on every machine."""
     stream = generator(0, "kernel check")
     images = torch.rand(IMAGES, PIXELS, generator=stream) * (torch.rand(IMAGES, PIXELS, generator=stream) < LIT)
     labels = torch.randint(CLASSES, (IMAGES,), generator=stream)
     topology = sparse_topology(PIXELS, NetworkConfig(), CLASSES, seed=0)
     W = sparse_weight_matrix(topology.links, GENES, NetworkConfig().beta, seed=0)
     x = draw(initial_frequencies(GENES, seed=0), 0, 0, range(INDIVIDUALS))
-    everything = torch.ones(PIXELS, dtype=torch.bool)
-    ours = KernelPopulation(topology, W, everything)
-    theirs = Population(topology, W, everything, CPU, dtype)
-    error = difference(ours, x[:3], images, labels)
-    paths = [rewarding(networks, x, images, labels) for networks in (ours, theirs)]
-    times = [[timed(path) for path in paths] for _ in range(REPEATS)]
-    return Check(error, *map(min, zip(*times, strict=True)))
+    return Work(topology, W, x, images, labels)
 
 
-def difference(networks: KernelPopulation, x: Tensor, images: Tensor, labels: Tensor) -> float:
+def difference(networks: SparseNetworks, x: Tensor, images: Tensor, labels: Tensor) -> float:
     """The largest error of logits and rewards, each relative to the largest of its kind in float64."""
     weights = networks.whole.weights(x).T.double()
     (hidden, outputs) = networks.topology.matrices(weights)
     logits = outputs @ (hidden @ images.double().T).relu()
     expected = reward(logits, labels, 1.0).sum(dim=1)
-    seen = networks.gather(images)
-    ours = networks.logits(x, seen), networks.rewards(x, seen, labels, 1.0)
+    device = networks.device
+    seen, x = networks.gather(images.to(device)), x.to(device)
+    ours = networks.logits(x, seen).cpu(), networks.rewards(x, seen, labels.to(device), 1.0).cpu()
     pairs = zip(ours, (logits, expected), strict=True)
     return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-30)) for a, b in pairs)
 

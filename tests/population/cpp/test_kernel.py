@@ -139,7 +139,7 @@ def test_without_a_compiler_pytorch_does_it(tmp_path: Path, command: Command, mo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     done = command("experiment=nne_mnist10", *SMALL, "trainer.max_steps=1", "run_dir=run")
     assert done.returncode == 0, done.stderr
-    assert "by PyTorch, not by the C++ kernel: kernel.cpp could not be compiled" in done.stdout
+    assert "by PyTorch, not by the project's own kernel: kernel.cpp could not be compiled" in done.stdout
     assert summary(tmp_path / "run")["backend"] == "torch"
     assert command("experiment=nne_mnist10", *SMALL, "trainer.max_steps=1", "backend=cpp").returncode == 2
 

@@ -1,0 +1,1 @@
+"""Populations on a GPU by CUDA kernels of the project's own."""

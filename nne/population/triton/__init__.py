@@ -1,1 +1,0 @@
-"""Populations on a GPU by Triton kernels."""

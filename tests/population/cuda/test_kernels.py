@@ -1,0 +1,165 @@
+"""The CUDA kernels, run by a CPU that plays a GPU, against plain references; and compiled for real GPUs."""
+
+import ctypes
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from nne.fitness import reward, standardise
+from nne.genome import draw, initial_frequencies
+from nne.population.cuda import fused, genotypes
+from nne.population.cuda.genotypes import SOURCE
+from nne.population.cuda.networks import CudaPopulation
+from nne.training.errors import UserError
+from nne.training.io import compiler
+from tests.conftest import CPU, needs_compiler
+from tests.shapes import Case, cases, dense_logits, logits_of, make, means_of
+
+HERE = Path(__file__).parent
+pytestmark = needs_compiler
+
+
+@cache
+def emulated(macros: tuple[tuple[str, int], ...]) -> ctypes.CDLL:
+    """The kernels for these sizes, as a library for the CPU."""
+    folder = Path(tempfile.mkdtemp())
+    defined = [f"-D{name}={value}" for name, value in macros]
+    flags = ["-std=c++20", "-O1", "-shared", "-fPIC", "-pthread", f"-I{SOURCE.parent}", *defined]
+    line = [str(compiler.compiler()), *flags, str(HERE / "emulate.cpp"), "-o", str(folder / "kernels.so")]
+    subprocess.run(line, check=True, capture_output=True, timeout=120)
+    library = ctypes.CDLL(str(folder / "kernels.so"))
+    shutil.rmtree(folder)
+    return library
+
+
+class EmulatedKernels:
+    """``nne.population.cuda.driver.Kernels`` on the CPU."""
+
+    def __init__(self, source: Path, macros: Mapping[str, int], device: torch.device) -> None:
+        self.library = emulated(tuple(macros.items()))
+
+    def launch(
+        self, name: str, grid: tuple[int, int], threads: int, *arguments: Tensor | int | float, shared: int = 0
+    ) -> None:
+        values: list[ctypes.c_void_p | ctypes.c_int | ctypes.c_float] = []
+        for argument in arguments:
+            if isinstance(argument, Tensor):
+                assert argument.is_contiguous()
+                values.append(ctypes.c_void_p(argument.data_ptr()))
+            else:
+                values.append(ctypes.c_int(argument) if isinstance(argument, int) else ctypes.c_float(argument))
+        addresses = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
+        self.library.emulate(name.encode(), *grid, threads, shared, addresses)
+
+
+@pytest.fixture(autouse=True)
+def played(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Kernels by the CPU, on a GPU of two multiprocessors."""
+    monkeypatch.setattr(fused, "Kernels", EmulatedKernels)
+    monkeypatch.setattr(genotypes, "Kernels", EmulatedKernels)
+    monkeypatch.setattr(fused, "limits", lambda device: (2, 200_000))
+    yield
+    genotypes._kernels.clear()
+
+
+@settings(max_examples=8)
+@given(st.integers(1, 600), st.integers(0, 10**6), st.integers(0, 50), st.integers(1, 3))
+def test_the_same_genotypes(genes: int, seed: int, start: int, count: int) -> None:
+    p = initial_frequencies(genes, seed)
+    p[::5], p[1::7] = 1.0, 0.0
+    asked = p, seed, 3, range(start, start + count)
+    genotypes._kernels.clear()
+    expected = draw(*asked)
+    genotypes.load(CPU)
+    assert torch.equal(drawn(*asked), expected)
+
+
+def drawn(p: Tensor, seed: int, generation: int, individuals: range) -> Tensor:
+    """By the kernel, which ``draw`` prefers to the C++ one here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nne.population.cpp.kernel.loaded", lambda: False)
+        return draw(p, seed, generation, individuals)
+
+
+def rounded(case: Case, x: Tensor) -> Tensor:
+    """Logits ``[N, C, B]`` in float64, of weights and pixels as the kernels round them."""
+    (layer,) = case.topology.layers
+    weights = case.W.g(x.double() @ case.W.dense().T.double())
+    result = []
+    for w in weights:
+        full = torch.zeros(layer.sources, layer.units, dtype=torch.float64)
+        full[layer.source, layer.unit] = w[: len(layer.unit)].float().bfloat16().double()
+        h = (case.images.bfloat16().double() @ full).relu()
+        result.append((h @ w[len(layer.unit) :].view(-1, case.topology.classes)).T)
+    return torch.stack(result)
+
+
+@pytest.mark.parametrize("block", fused.BLOCKS)
+@settings(max_examples=3)
+@given(
+    data=st.data(),
+    individuals=st.integers(1, 40),
+    frozen=st.booleans(),
+)
+def test_networks_are_those_of_float64(
+    block: tuple[int, int], data: st.DataObject, individuals: int, frozen: bool
+) -> None:
+    case = data.draw(cases(["identity", "relu"], images=150, hidden=st.integers(1, 7)))
+    p, y, free = case.p, case.images, torch.arange(0, len(case.p), 2)
+    if frozen:
+        p = p.round().index_copy(0, free, p[free])
+    x = given_x = draw(p, case.seed, 0, range(individuals))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused, "best_block", lambda *sizes: block)
+        population = CudaPopulation(case.topology, case.W, case.seen, CPU)
+        if frozen:
+            population.fold(p, free)
+            given_x = torch.cat([x[:, free], x.new_ones(individuals, 1)], dim=1)
+        expected = rounded(case, x)
+        scale = max(float(expected.abs().max()), 1.0)
+        assert float((logits_of(population, given_x, y) - expected).abs().max()) <= 1e-2 * scale
+        labels = torch.arange(len(y)) % case.topology.classes
+        result = population.rewards(given_x, population.gather(y), labels, 0.7)
+    torch.testing.assert_close(result, reward(expected, labels, 0.7).sum(dim=1), rtol=1e-2, atol=1e-2)
+
+
+def test_bfloat16_selects_in_the_same_direction() -> None:
+    """Fitness to within a hundredth of its spread, and the step of eq. (3) to within a cosine of 0.999."""
+    case = make(60, 12, 10, 0.3, 50, 0.1, 64, 0, "identity")
+    x, labels = case.genotypes(100), torch.arange(64) % 10
+    exact = reward(dense_logits(case.topology, case.W, x, case.images), labels, 1.0).mean(dim=1)
+    population = CudaPopulation(case.topology, case.W, case.seen, CPU)
+    result = population.rewards(x, population.gather(case.images), labels, 1.0) / 64
+    assert float((result - exact).abs().max() / exact.abs().mean()) < 1e-2
+    steps = []
+    for delta in (result, exact):
+        means = means_of(x, standardise(delta))
+        steps.append(case.p * (1 - case.p) * (means.f - means.f_bar))
+    assert float(torch.cosine_similarity(steps[0], steps[1], dim=0)) > 0.999
+
+
+def test_a_network_that_does_not_fit_says_so() -> None:
+    assert fused.fitting(fused.Sizes(785, 10, 7), 232_448)[0] == (4, 2)  # an H100
+    assert fused.fitting(fused.Sizes(785, 10, 7), 166_912)[0] == (2, 4)  # an A100
+    with pytest.raises(UserError, match=r"needs \d+ bytes of shared memory, and the GPU has 101376"):
+        fused.fitting(fused.Sizes(785, 10, 7), 101_376)  # a GPU for graphics
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no CUDA toolkit here")
+@pytest.mark.parametrize("capability", ["80", "90", "100"])
+def test_it_compiles_for_real_gpus_without_spills(capability: str, tmp_path: Path) -> None:
+    for block in fused.BLOCKS:
+        macros = [f"-D{name}={value}" for name, value in fused.Sizes(785, 10, 7).macros(*block).items()]
+        line = ["nvcc", "-std=c++17", f"-arch=sm_{capability}", *macros, "-Xptxas", "-v", "-cubin"]
+        made = subprocess.run([*line, "-o", str(tmp_path / "k"), str(SOURCE)], capture_output=True, text=True)
+        assert made.returncode == 0, made.stderr
+        assert made.stderr.count("0 bytes spill stores, 0 bytes spill loads") == 5
