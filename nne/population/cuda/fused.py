@@ -151,7 +151,7 @@ class Fused:
             out = torch.zeros(pitch // 32, N, device=self.device)
         rows, threads = self.sizes.rows, 32 * WB * WN
         given = edges, outputs, self.place[WB], self.first, pixels, pixels if labels is None else labels, out
-        sizes = rows, pitch, self.steps, self.units, N, B, tiles
+        sizes = rows, pitch, self.steps, self.units, N, B
         grid = -(-B // (32 * WB)), -(-tiles // WN)
         how = float(temperature), float(ceiling), int(labels is not None)
         shared = self.sizes.shared(WB, WN)

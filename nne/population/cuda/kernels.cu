@@ -21,6 +21,7 @@ constexpr int CP = (C + 3) / 4 * 4;           // classes, in whole vectors
 constexpr int IMAGES = 32 * WB;               // of a block
 constexpr int PITCH = 2 * IMAGES;             // bytes of a pixel's row in shared memory
 constexpr int THREADS = 32 * WB * WN;
+constexpr int GROUP = 128;                    // genotypes that a warp expresses: four words of bits
 constexpr int TILE_BYTES = 512;               // of a step's weights for 16 genotypes
 constexpr int OUTPUT_BYTES = ROWS * CP * 4;   // of a unit's output weights for 16 genotypes
 constexpr int STAGE_BYTES = WN * (MAX_STEPS * TILE_BYTES + OUTPUT_BYTES) + MAX_STEPS * STEP * 4;
@@ -95,7 +96,9 @@ __device__ __forceinline__ void express_row(float (&w)[4], const u32* bits, cons
                                             const float* values, u64 row, int words, int group, bool rectified) {
     const u32 carrier = 1u << (threadIdx.x % 32);
     w[0] = w[1] = w[2] = w[3] = 0;
-    for (int at = offsets[row], end = offsets[row + 1]; at < end; at++) {
+    const int end = offsets[row + 1];
+#pragma unroll 4
+    for (int at = offsets[row]; at < end; at++) {
         const uint4 x = *reinterpret_cast<const uint4*>(bits + u64(genes[at]) * words + 4 * group);
         const float value = values[at];
         w[0] += x.x & carrier ? value : 0;
@@ -133,39 +136,59 @@ extern "C" __global__ void express_edges(const u32* bits, const int* offsets, co
 
 // outputs: [tiles, units, 16, CP] float32; the rows of W after all edges. A warp for each unit and 128 genotypes.
 extern "C" __global__ void express_outputs(const u32* bits, const int* offsets, const int* genes, const float* values,
-                                           float* outputs, int first_row, int units, int words, int rectified) {
-    const int lane = threadIdx.x % 32, unit = blockIdx.x * 4 + threadIdx.x / 32, group = blockIdx.y;
+                                           float4* outputs, int first_row, int units, int words, int rectified) {
+    __shared__ float4 staged[4][GROUP * CP / 4];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int unit = blockIdx.x * 4 + warp, group = blockIdx.y;
     if (unit >= units) return;
+    float* weights = reinterpret_cast<float*>(staged[warp]);
     for (int c = 0; c < C; c++) {
         float w[4];
         express_row(w, bits, offsets, genes, values, u64(first_row) + u64(unit) * C + c, words, group, rectified);
-        for (int j = 0; j < 4; j++) {
-            const int tile = group * 8 + 2 * j + lane / 16;
-            outputs[((u64(tile) * units + unit) * ROWS + lane % 16) * CP + c] = w[j];
-        }
+        for (int j = 0; j < 4; j++) weights[(32 * j + lane) * CP + c] = w[j];
+    }
+    __syncwarp();
+    constexpr int PIECES = ROWS * CP / 4;
+    for (int i = lane; i < 8 * PIECES; i += 32)
+        outputs[(u64(group * 8 + i / PIECES) * units + unit) * PIECES + i % PIECES] = staged[warp][i];
+}
+
+// The weights of a unit and where its edges come from, on their way into shared memory: of the warps that share
+// genotypes, each brings some of the steps; the last brings what there is beside them.
+__device__ __forceinline__ void fetch(u8* stage, int unit, int begin, int count, int units, int tile, int steps,
+                                      const uint4* weights, const float4* outputs, const uint4* source, int lane,
+                                      int wb, int wn) {
+    const uint4* edges = weights + (u64(tile + wn) * steps + begin) * 32 + lane;
+    u8* to = stage + wn * MAX_STEPS * TILE_BYTES + 16 * lane;
+#pragma unroll 1
+    for (int s = wb; s < count; s += WB) copy_async(to + s * TILE_BYTES, edges + s * 32);
+    if (wb == WB - 1) {
+        const float4* above = outputs + (u64(tile + wn) * units + unit) * (OUTPUT_BYTES / 16);
+        to = stage + WN * MAX_STEPS * TILE_BYTES + wn * OUTPUT_BYTES;
+#pragma unroll 1
+        for (int i = lane; i < OUTPUT_BYTES / 16; i += 32) copy_async(to + 16 * i, above + i);
+    } else if (wb == WB - 2 && wn == 0) {
+        to = stage + WN * (MAX_STEPS * TILE_BYTES + OUTPUT_BYTES);
+#pragma unroll 1
+        for (int i = lane; i < count * STEP / 4; i += 32) copy_async(to + 16 * i, source + u64(begin) * STEP / 4 + i);
     }
 }
 
-// The weights of a unit and where its edges come from, on their way into shared memory.
-__device__ __forceinline__ void fetch(u8* stage, int unit, int units, int tile, int tiles, const uint4* weights,
-                                      const float* outputs, const u32* source, const int* first, int steps) {
-    if (unit < units) {
-        const int begin = first[unit], count = first[unit + 1] - begin;
-        const int of_edges = count * TILE_BYTES / 16, of_outputs = OUTPUT_BYTES / 16, of_sources = count * STEP / 4;
-        for (int t = 0; t < WN; t++) {
-            if (tile + t >= tiles) break;
-            const u8* edges = reinterpret_cast<const u8*>(weights + (u64(tile + t) * steps + begin) * 32);
-            const u8* above = reinterpret_cast<const u8*>(outputs + (u64(tile + t) * units + unit) * ROWS * CP);
-            for (int i = threadIdx.x; i < of_edges; i += THREADS)
-                copy_async(stage + t * MAX_STEPS * TILE_BYTES + 16 * i, edges + 16 * i);
-            for (int i = threadIdx.x; i < of_outputs; i += THREADS)
-                copy_async(stage + WN * MAX_STEPS * TILE_BYTES + t * OUTPUT_BYTES + 16 * i, above + 16 * i);
-        }
-        const u8* sources = reinterpret_cast<const u8*>(source + u64(begin) * STEP);
-        for (int i = threadIdx.x; i < of_sources; i += THREADS)
-            copy_async(stage + WN * (MAX_STEPS * TILE_BYTES + OUTPUT_BYTES) + 16 * i, sources + 16 * i);
+// h[16 genotypes, 32 images] += the weights of so many steps times the pixels that their edges see.
+template <int COUNT>
+__device__ __forceinline__ void products(float (&h)[4][4], const uint4* a, const u32* place, const u8* pixels, u32 chunk) {
+#pragma unroll
+    for (int s = 0; s < COUNT; s++) {
+        const uint4 w = a[s * 32];
+        const u32 at = place[s * STEP] ^ chunk;
+        u32 left[4], right[4];
+        load_transposed(left, pixels + at);
+        load_transposed(right, pixels + (at ^ 32));
+        multiply(h[0], w, left[0], left[1]);
+        multiply(h[1], w, left[2], left[3]);
+        multiply(h[2], w, right[0], right[1]);
+        multiply(h[3], w, right[2], right[3]);
     }
-    end_of_stage();
 }
 
 // Rewards added up over 32 images, out: [image groups, N]; or logits, out: [N, C, B].
@@ -174,52 +197,65 @@ __device__ __forceinline__ void fetch(u8* stage, int unit, int units, int tile, 
 // A warp holds the logits of 16 genotypes on 32 images and goes through the hidden units: a product by tensor cores,
 // ReLU, and so much more in every class. source: [steps, 16], the place of an edge's pixel in shared memory.
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-    evaluate(const uint4* weights, const float* outputs, const u32* source, const int* first, const uint4* pixels,
-             const long long* labels, float* out, int rows, int pitch, int steps, int units, int N, int B, int tiles,
+    evaluate(const uint4* weights, const float4* outputs, const uint4* source, const int* first, const uint4* pixels,
+             const long long* labels, float* out, int rows, int pitch, int steps, int units, int N, int B,
              float temperature, float ceiling, int rewarded) {
     DYNAMIC_SHARED(memory);
     u8* stages = memory + (rows * PITCH + 127) / 128 * 128;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, wb = warp % WB, wn = warp / WB;
     const int tile = blockIdx.y * WN;
 
+#pragma unroll 1
     for (int i = threadIdx.x; i < rows * (IMAGES / 8); i += THREADS) {
         const int row = i / (IMAGES / 8), chunk = i % (IMAGES / 8);
         u8* to = memory + row * PITCH + ((chunk ^ (row & 7)) << 4);  // so that rows spread over the banks
         copy_async(to, pixels + (u64(row) * pitch + blockIdx.x * IMAGES) / 8 + chunk);
     }
-    for (int s = 0; s < STAGES - 1; s++)
-        fetch(stages + s * STAGE_BYTES, s, units, tile, tiles, weights, outputs, source, first, steps);
+    for (int s = 0; s < STAGES - 1; s++) {
+        if (s < units)
+            fetch(stages + s * STAGE_BYTES, s, first[s], first[s + 1] - first[s], units, tile, steps, weights, outputs,
+                  source, lane, wb, wn);
+        end_of_stage();
+    }
 
     float z[2][8][C];  // genotype lane / 4 and the one 8 further on; images 8 (j / 2) + 2 (lane % 4) + j % 2
 #pragma unroll
     for (int i = 0; i < 2 * 8 * C; i++) z[i / (8 * C)][i / C % 8][i % C] = 0;
 
+    // The first step of the unit at hand and of those after it, to the one that is fetched next: read in good time.
+    int begins[STAGES + 1];
+#pragma unroll
+    for (int s = 0; s <= STAGES; s++) begins[s] = first[min(s, units)];
+
     const u32 chunk = (4 * wb + lane / 16) << 4;
-    int begin = first[0];
+    int slot = 0;
     for (int unit = 0; unit < units; unit++) {
         await_stages<STAGES - 2>();
         __syncthreads();
-        fetch(stages + (unit + STAGES - 1) % STAGES * STAGE_BYTES, unit + STAGES - 1, units, tile, tiles, weights,
-              outputs, source, first, steps);
+        const int ahead = first[min(unit + STAGES + 1, units)];
+        const int filled = slot == 0 ? STAGES - 1 : slot - 1;
+        if (unit + STAGES - 1 < units)
+            fetch(stages + filled * STAGE_BYTES, unit + STAGES - 1, begins[STAGES - 1],
+                  begins[STAGES] - begins[STAGES - 1], units, tile, steps, weights, outputs, source, lane, wb,
+                  wn);
+        end_of_stage();
 
-        const u8* stage = stages + unit % STAGES * STAGE_BYTES;
+        const u8* stage = stages + slot * STAGE_BYTES;
         const uint4* a = reinterpret_cast<const uint4*>(stage + wn * MAX_STEPS * TILE_BYTES) + lane;
         const u32* place = reinterpret_cast<const u32*>(stage + WN * (MAX_STEPS * TILE_BYTES + OUTPUT_BYTES)) + lane % 16;
-        const int end = first[unit + 1], count = end - begin;
-        begin = end;
         float h[4][4] = {};
-#pragma unroll 2
-        for (int s = 0; s < count; s++) {
-            const uint4 w = a[s * 32];
-            const u32 at = place[s * STEP] ^ chunk;
-            u32 left[4], right[4];
-            load_transposed(left, memory + at);
-            load_transposed(right, memory + (at ^ 32));
-            multiply(h[0], w, left[0], left[1]);
-            multiply(h[1], w, left[2], left[3]);
-            multiply(h[2], w, right[0], right[1]);
-            multiply(h[3], w, right[2], right[3]);
-        }
+        int left = begins[1] - begins[0];
+#pragma unroll 1
+        for (; left > 4; left -= 4, a += 4 * 32, place += 4 * STEP) products<4>(h, a, place, memory, chunk);
+        if (left == 4) products<4>(h, a, place, memory, chunk);
+        if (left == 3) products<3>(h, a, place, memory, chunk);
+        if (left == 2) products<2>(h, a, place, memory, chunk);
+        if (left == 1) products<1>(h, a, place, memory, chunk);
+#pragma unroll
+        for (int s = 0; s < STAGES; s++) begins[s] = begins[s + 1];
+        begins[STAGES] = ahead;
+        slot = slot == STAGES - 1 ? 0 : slot + 1;
+
         const u8* above = stage + WN * MAX_STEPS * TILE_BYTES + wn * OUTPUT_BYTES;
 #pragma unroll
         for (int i = 0; i < 2; i++) {

@@ -112,3 +112,5 @@ static void multiply(float (&c)[4], const uint4& a, unsigned b0, unsigned b1) {
     }
     __syncwarp();
 }
+
+static int min(int a, int b) { return a < b ? a : b; }
