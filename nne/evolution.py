@@ -6,21 +6,27 @@ for _ in range(100):
     evolution.tell(fitness_of(x))    # [500], more is better
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nne.fitness import Transform, chosen_transform, exact_sum
+from nne.fitness import STATIC, Transform, chosen_transform, exact_sum
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.response import additive_variance, noise, predicted_response
 from nne.selection import Execution, Move, Sample, chosen_rule
 from nne.training.errors import at_least, require, within
+from nne.training.graph import Recorded
 from nne.training.learner import Metrics, State
 from nne.training.plugin import name_of
 
+FIGURES = (
+    *("fitness/mean", "fitness/sd", "fitness/best", "fittest"),
+    *("selection/heritability", "selection/signal_to_noise", "response/predicted", "response/realised"),
+    *("population/heterozygosity", "population/fixed"),
+)
 LARGEST = 1e150  # of fitness: its squares must be numbers, too
 REFOLD = 0.95  # alleles are frozen once they leave no more than this share of the free ones
 
@@ -88,6 +94,7 @@ class Evolution:
         self.best = Individual(torch.zeros_like(self.p, dtype=torch.bool), -float("inf"))
         self.predicted = self.first = 0.0
         self.asked = False
+        self.recorded = Recorded(lambda p, m, delta, epsilon, x: self.select(p, m, delta, epsilon, lambda _: [x]))
         self.drawn = (
             torch.empty(0),
             range(0),
@@ -130,25 +137,19 @@ class Evolution:
         require(right, f"fitness must be finite numbers of at most {LARGEST:.0e} in size")
         epsilon = self.epsilon if epsilon is None else epsilon
         within("epsilon", epsilon, 0, float("inf"))
-        drawn_from, before, remembered = self.p, self.p[self.free], self.memory[:, self.free]
-        sample = Sample(self.transform(delta), self.tiles, self.execution)
-        selected = self.rule.move(before, sample, epsilon, remembered)
-        after = torch.where(sample.means.polymorphic, selected, before)
+        drawn_from, before, memory = self.p, self.p[self.free], self.memory[:, self.free]
+        if self.replays:
+            x, strength = self.ask_free(range(self.N)), torch.full_like(delta[0], epsilon)
+            after, memory, selected = self.recorded(before, memory, delta, strength, x)
+        else:
+            after, memory, selected = self.select(before, memory, delta, epsilon, self.tiles)
         self.p = self.p.index_copy(0, self.free, after)
-        self.memory = self.memory.index_copy(1, self.free, remembered)
+        self.memory = self.memory.index_copy(1, self.free, memory)
         self.asked = False
         if self.margin is not None:
             self.freeze(self.margin)
-        figures = {
-            "fitness/mean": delta.mean(),
-            "fitness/sd": delta.std(),
-            "fitness/best": delta.max(),
-            "population/heterozygosity": heterozygosity(self.p),
-            "population/fixed": fixed_fraction(self.p),
-            **self.response(before, after, sample, delta),
-            "fittest": delta.argmax().double(),
-        }
-        metrics = dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))  # a GPU is awaited once
+        figures = torch.cat([selected, torch.stack([heterozygosity(self.p), fixed_fraction(self.p)])])
+        metrics = dict(zip(FIGURES, figures.tolist(), strict=True))  # here a GPU is waited for
         self.remember_best(drawn_from, int(metrics.pop("fittest")), metrics["fitness/best"])
         self.predicted, metrics["response/predicted"] = self.predicted + metrics["response/predicted"], self.predicted
         if self.generation == 0:
@@ -157,6 +158,26 @@ class Evolution:
         self.generation += 1
         free = len(self.free) / len(self.p)
         return {**metrics, "population/free": free, "selection/epsilon": epsilon}
+
+    def select(
+        self, p: Tensor, memory: Tensor, delta: Tensor, epsilon: Any, genotypes: Callable[[range], Iterable[Tensor]]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One generation's selection on the free genes, a function of tensors alone.
+
+        Returns:
+            ``p`` of the next generation, what the rule remembers, and the figures of ``FIGURES`` but for the last two.
+        """
+        sample = Sample(self.transform(delta), genotypes, self.execution)
+        moved = self.rule.move(p, sample, epsilon, memory)
+        after = torch.where(sample.means.polymorphic, moved, p)
+        fitness = delta.mean(), delta.std(), delta.max(), delta.argmax().double()
+        return after, memory, torch.stack([*fitness, *self.response(p, after, sample, delta)])
+
+    @property
+    def replays(self) -> bool:
+        """Whether selection launches the same kernels in every generation, so that a GPU can replay them."""
+        whole = self.margin is None and self.execution.tile >= self.N and self.execution.workers.count == 1
+        return self.p.is_cuda and whole and self.rule.static and self.transform in STATIC
 
     def tiles(self, individuals: range) -> Iterator[Tensor]:
         """Some individuals at their free genes, in order; of none, one tile of no individuals."""
@@ -177,17 +198,13 @@ class Evolution:
             self.p = self.p.index_copy(0, self.free, torch.where(varies, p, p.round()))
             self.free = self.free[varies]
 
-    def response(self, before: Tensor, after: Tensor, sample: Sample, delta: Tensor) -> dict[str, Tensor]:
-        """Of this generation: mean fitness, and how far it should rise, in units of ``delta`` (nne/response.py)."""
+    def response(self, before: Tensor, after: Tensor, sample: Sample, delta: Tensor) -> tuple[Tensor, ...]:
+        """Heritability, signal to noise, how far mean fitness should rise, and what it is (nne/response.py)."""
         means, centred = sample.means, sample.fitness - exact_sum(sample.fitness) / self.N
         unit = exact_sum(delta * centred) / exact_sum(centred.square()).clamp(min=1e-30)  # of transformed fitness
         additive = additive_variance(means)
-        return {
-            "selection/heritability": additive / means.variance.clamp(min=1e-30),
-            "selection/signal_to_noise": additive / noise(means).clamp(min=1e-30),
-            "response/predicted": unit * predicted_response(before, after, means),
-            "response/realised": exact_sum(delta) / self.N,
-        }
+        heritability, signal = additive / means.variance.clamp(min=1e-30), additive / noise(means).clamp(min=1e-30)
+        return heritability, signal, unit * predicted_response(before, after, means), exact_sum(delta) / self.N
 
     def state_dict(self) -> State:
         """All that changes. There is no random state: draws depend on seed and generation alone."""

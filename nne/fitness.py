@@ -48,7 +48,8 @@ def as_is(delta: Tensor) -> Tensor:
 
 
 TRANSFORMS: dict[str, "Transform"] = {"none": as_is, "standardise": standardise, "rank": rank}
-
+STATIC = frozenset({as_is, standardise})
+"""Those that compute in the same way whatever the numbers are (``nne.training.graph``)."""
 
 Transform = Callable[[Tensor], Tensor]
 """From the fitness told, ``[N]`` float64, to the fitness that selects."""

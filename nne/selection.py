@@ -176,10 +176,14 @@ Move = Callable[[Tensor, Sample, float, Tensor], Tensor]
 
 
 class Rule(NamedTuple):
-    """How ``p`` moves, and how many numbers a gene it remembers from generation to generation."""
+    """How ``p`` moves, and how many numbers a gene it remembers from generation to generation.
+
+    ``static``: it computes in the same way whatever the numbers are (``nne.training.graph``).
+    """
 
     move: Move
     remembers: int = 0
+    static: bool = False
 
 
 def chosen_rule(choice: "str | Move") -> Rule:
@@ -208,11 +212,11 @@ def chosen_rule(choice: "str | Move") -> Rule:
 
 
 RULES: dict[str, Rule] = {
-    "population_genetics": Rule(population_genetics),
+    "population_genetics": Rule(population_genetics, static=True),
     "pbil": Rule(pbil),
     "compact_ga": Rule(compact_ga),
     "igo": Rule(igo),
-    "momentum": Rule(momentum, remembers=1),
-    "adam": Rule(adam, remembers=3),
+    "momentum": Rule(momentum, remembers=1, static=True),
+    "adam": Rule(adam, remembers=3, static=True),
     "ridge": Rule(ridge),
 }

@@ -64,6 +64,9 @@ def choose(device: str, dtype: str, job: int = 0) -> Compute:
         torch.cuda.set_device(chosen)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is bit-reproducible only with this
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # every weight is written
+        torch.backends.cudnn.allow_tf32 = False  # float32 is float32
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     if dtype == "auto":
         dtype = "bfloat16" if _multiplies_bfloat16(chosen) else "float32"
     return Compute(chosen, getattr(torch, dtype), workers=init_distributed())
