@@ -3,8 +3,8 @@
 `architecture` (Sec. 4, item 4): effective density, weights near zero, effective degrees, dead and redundant hidden
 units of individuals at milestones of their evolution, and test accuracy once what seems idle is pruned.
 `gradient` (Lemma 1): the cosine between evolution's step and the gradient of mean fitness, which is estimated with a
-large population. Runs are of one experiment with several seeds: figures are means ± sd over them. Prints Markdown;
-writes CSV, and PNG.
+large population. Runs are of one experiment with several seeds: figures are means ± standard errors over them.
+Prints Markdown; writes CSV, and PNG.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def plot(axes: Axes, measured: list[Measured], names: list[str]) -> None:
 
 
 def table(measured: list[Measured], digits: int = 1) -> list[Row]:
-    """Mean ± sd over runs: the milestones that all runs reached, and their ends."""
+    """Mean ± standard error over runs: the milestones that all runs reached, and their ends."""
     shared = [generation for generation in measured[0] if all(generation in run for run in measured)]
     rows = [(f"{generation}", [run[generation] for run in measured]) for generation in shared]
     if not all(max(run) == shared[-1] for run in measured):

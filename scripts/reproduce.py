@@ -23,6 +23,7 @@ from nne.training.cli import Job, check, register, sweep_folder
 from nne.training.errors import UserError, exit_code
 from nne.training.io import provenance
 from nne.training.io.run_folder import SUMMARY
+from nne.training.logging.progress import spoken
 
 SCRIPTS = Path(__file__).parent
 STARTUP = 5.0  # seconds from a command to its first step
@@ -147,14 +148,6 @@ def calibrate() -> float:
     for _ in range(20):
         learner.step()
     return time.perf_counter() - start
-
-
-def spoken(duration: float) -> str:
-    """``35 s``, ``12 min``, ``3.4 h``, ``2.1 days``."""
-    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if duration >= 1.5 * length:
-            return f"{duration / length:.{0 if unit == 'min' else 1}f} {unit}"
-    return f"{duration:.0f} s"
 
 
 def plan(scale: str, out: Path) -> Iterator[tuple[Stage | Analysis, int, int, float]]:

@@ -20,37 +20,56 @@ from nne.training.cli import Job, check, register, started
 from nne.training.config import typed
 from nne.training.cores import be_considerate, share
 from nne.training.errors import UserError, require
-from nne.training.io.provenance import command
-from nne.training.manual import manual_page
+from nne.training.io.provenance import command, program, varying
+from nne.training.manual import manual_page, purpose
 
 log = logging.getLogger("train")
+lines = logging.getLogger("sweep")  # what a job of a sweep prints
 FIRST = os.environ.get("RANK", "0") == "0"  # of several workers, the one that speaks
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS.resolve()), config_name="train")
 def train(composed: DictConfig) -> None:
     """One job. In a sweep, an error ends this job only."""
+    from nne.training.io.run_folder import SUMMARY
+    from nne.training.logging import sweep
     from nne.training.logging.progress import log_to_console
     from nne.training.run import run
 
     settings = HydraConfig.get()
     overrides = list(settings.overrides.task)
+    experiment = settings.runtime.choices["experiment"]
     in_sweep = settings.mode is RunMode.MULTIRUN
-    side_by_side = in_sweep and settings.runtime.choices["hydra/launcher"] != "basic"
     number = settings.job.num if in_sweep else 0
-    name = f"job {number + 1}: " if in_sweep else ""
     if FIRST:
-        log_to_console(name if side_by_side else "", composed.trainer.quiet)
-    if in_sweep:
-        log.info("%s%s", "" if side_by_side else name, " ".join(overrides))
-    folder = Path(settings.runtime.output_dir) if in_sweep else None
-    try:
-        asked = Job(settings.runtime.choices["experiment"], typed(composed), overrides, folder, number)
-        run(with_evolution(asked), folder, LEARNERS, build)
-    except UserError as error:
-        if not in_sweep:  # Hydra would print a traceback
+        side_by_side = in_sweep and settings.runtime.choices["hydra/launcher"] != "basic"
+        log_to_console(sweep.label(number) if in_sweep else "", side_by_side, composed.trainer.quiet)
+    if not in_sweep:
+        try:
+            asked = Job(experiment, typed(composed), overrides)
+            introduce(asked)
+            run(with_evolution(asked), None, LEARNERS, build)
+        except UserError as error:  # Hydra would print a traceback
             raise SystemExit(report(error)) from error
-        log.error("job %s failed: %s", " ".join(overrides), error)
+        return
+    folder = Path(settings.runtime.output_dir)
+    words = sweep.words(overrides, varying())
+    try:
+        done = (folder / SUMMARY).exists()
+        summary = run(
+            with_evolution(Job(experiment, typed(composed), overrides, folder, number)), folder, LEARNERS, build
+        )
+        lines.info("%s: %s%s", words, "finished already, " if done else "", sweep.outcome(summary))
+    except UserError as error:
+        lines.error("%s: failed: %s", words, error)
+
+
+def introduce(job: Job) -> None:
+    """What a run is about to do, and how to have another."""
+    if job.config.resume is None and (file := CONFIGS / "experiment" / f"{job.experiment}.yaml").exists():
+        log.info("%s: %s", job.experiment, purpose(file))
+    if not any(override.startswith(("experiment=", "resume=")) for override in job.overrides):
+        log.info("no experiment is named, so it is this one; for others: %s --help", program("train"))
 
 
 def with_evolution(job: Job) -> Job:
@@ -103,8 +122,13 @@ def own_folder(arguments: Namespace) -> list[Job]:
     return [replace(job, folder=place.parent.with_name(name) / place.name) for job, place in places]
 
 
-def tell_processes(jobs: list[Job]) -> None:
-    """What the processes of a sweep that runs side by side must know of this one, and how they share its cores."""
+def begin(jobs: list[Job]) -> None:
+    """Say what a sweep is about to do, to the user and to its processes, and how these share the cores."""
+    from nne.training.logging import sweep
+
+    if FIRST:
+        print(sweep.beginning(jobs), flush=True)
+    sweep.tell_processes(jobs)
     places = os.getcwd(), os.environ.get("PYTHONPATH")  # noqa: PTH109
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
     processes = min(jobs[0].side_by_side, len(jobs))
@@ -124,10 +148,13 @@ def report(error: UserError) -> int:
     return 2
 
 
-def tell_failed(jobs: list[Job]) -> int:
-    """Which jobs of a sweep have no summary; the exit code."""
+def conclude(jobs: list[Job]) -> int:
+    """Print the results of a sweep, and which of its jobs have none; the exit code."""
     from nne.training.io.run_folder import SUMMARY
+    from nne.training.logging import progress, sweep
 
+    if results := sweep.table(jobs):
+        progress.console.print(results)
     failed = [" ".join(job.overrides) for job in jobs if job.folder and not (job.folder / SUMMARY).exists()]
     if failed:
         print(f"error: {len(failed)} of {len(jobs)} jobs failed: {'; '.join(failed)}", file=sys.stderr)
@@ -149,11 +176,11 @@ def main() -> int:
         if not (arguments.cfg or arguments.info or arguments.hydra_help or arguments.shell_completion):
             jobs = own_folder(arguments) if arguments.multirun else check_all(arguments)
             if arguments.multirun:
-                tell_processes(jobs)
+                begin(jobs)
         train()
     except UserError as error:
         return report(error)
     except KeyboardInterrupt:
         print("interrupted at once; a run that had begun goes on from its last checkpoint", file=sys.stderr)
         return 130
-    return tell_failed(jobs) if arguments.multirun and FIRST else 0
+    return conclude(jobs) if arguments.multirun and FIRST else 0

@@ -202,6 +202,13 @@ class NetworkEvolution(Learner):
             "vote": performance.vote,
         }
 
+    def last_point(self, measured: dict[str, Any]) -> Metrics:
+        """Of as many individuals as the summary is of."""
+        individuals = {
+            f"test/individuals{name}": measured["individuals"][key] for name, key in (("", "mean"), ("_sd", "sd"))
+        }
+        return individuals | {f"test/{name}": measured[name] for name in ("modal", "mean_weights", "vote")}
+
     def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
         """Averaged over individuals."""
         return self.performance(images, labels).confusion

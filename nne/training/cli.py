@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nne.training.arguments import nearest
-from nne.training.config import CHOICE, GROUPS, Config, documented_keys, typed
+from nne.training.config import CHOICE, GROUPS, LOGGERS, Config, documented_keys, typed
 from nne.training.cores import cores
 from nne.training.errors import UserError, require
 from nne.training.plugin import is_path
@@ -180,6 +181,9 @@ def _job(overrides: list[str], in_sweep: bool) -> Job:
         require(not (in_sweep and composed.run_dir), "run_dir is of one run; a sweep's folder is hydra.sweep.dir=PATH")
         slurm = "SlurmLauncher" in composed.hydra.launcher.get("_target_", "")
         require(not slurm or shutil.which("srun") is not None, "hydra/launcher=slurm: there is no Slurm here (no srun)")
+        for name in composed.trainer.logger:
+            missing = [package for package in LOGGERS.get(name, []) if not find_spec(package)]
+            require(not missing, f"trainer.logger={name} is not installed: pip install -e '.[loggers]'")
         asked = composed.hydra.launcher.get("n_jobs", 1)
         side_by_side = asked if asked > 0 else max(cores() + 1 + asked, 1)  # joblib's -1: all cores
         del composed["hydra"], composed["own"]

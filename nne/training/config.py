@@ -17,6 +17,8 @@ from nne.training.parts import DataConfig, FeaturesConfig, NetworkConfig, key
 BACKENDS = ["auto", "torch", "cpp", "cuda"]
 OPTIMISERS = ["sgd", "adam", "signsgd"]
 DECAYS = ["none", "linear"]
+LOGGERS = {"tensorboard": ["tensorboard"], "wandb": ["wandb"], "mlflow": ["mlflow", "sqlalchemy"]}
+"""Where records can go, and the packages that each needs."""
 CHOICE = {"data": "auto", "network": "sparse", "features": "random"}
 
 
@@ -67,6 +69,10 @@ class TrainerConfig:
     evaluate_every: int = key(20, "steps between two evaluations on the test set")
     checkpoint_seconds: float = key(30.0, "seconds between two checkpoints")
     keep_checkpoints: int = key(2, "how many of the latest checkpoints are kept")
+    logger: list[str] = field(
+        default_factory=lambda: ["tensorboard"],
+        metadata={"doc": f"where curves and pictures go: any of [{', '.join(LOGGERS)}], or [] for nowhere"},
+    )
     quiet: bool = key(False, "print nothing but warnings and errors; train.log has all")
     profile: bool = key(False, "show where the time of five early steps goes: TensorBoard's text tab, and profile.json")
 
@@ -76,6 +82,8 @@ class TrainerConfig:
         at_least("trainer.evaluate_every", self.evaluate_every, 1)
         at_least("trainer.checkpoint_seconds", self.checkpoint_seconds, 0)
         at_least("trainer.keep_checkpoints", self.keep_checkpoints, 1)
+        for name in self.logger:
+            one_of("trainer.logger", name, list(LOGGERS))
 
 
 @dataclass
@@ -185,13 +193,23 @@ def to_dict(config: Config) -> dict[str, Any]:
     return plain
 
 
-def hyperparameters(config: Config, dataset: str) -> dict[str, str | float]:
-    """What tells runs apart in a table of them: the same keys for every run of a learner."""
+def hyperparameters(config: Config, dataset: str, varying: Iterable[str] = ()) -> dict[str, str | float]:
+    """What tells runs apart in a table of them: what varies in a sweep first, then the same keys for every run."""
     plain = to_dict(config)
     parts = ("network", "features", "learner")
     values = {f"{part}.{name}": value for part in parts for name, value in (plain[part] or {}).items()}
     values |= {"seed": config.seed, "data": dataset, "data.classes": len(config.data.classes) if config.data else 0}
+    everything = flat(plain) | values
+    values = {name: everything[name] for name in varying if name in everything} | values
     return {name: value if isinstance(value, int | float) else str(value) for name, value in values.items()}
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"learner.genes": 5000, ...}``."""
+    values: dict[str, Any] = {}
+    for name, value in config.items():
+        values |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return values
 
 
 def from_dict(stored: Mapping[str, Any], learners: Mapping[str, Any]) -> Config:

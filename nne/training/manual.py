@@ -42,8 +42,7 @@ SEE ALSO
 def manual_page(configs: Path, learners: dict[str, Any]) -> str:
     """The text, from the experiment files' comments and the dataclasses' documentation."""
     experiments = "\n".join(
-        _wrapped(f"{file.stem:<22}  {_purpose(file)}", 4, 28)
-        for file in sorted((configs / "experiment").glob("*.yaml"))
+        _wrapped(f"{file.stem:<22}  {purpose(file)}", 4, 28) for file in sorted((configs / "experiment").glob("*.yaml"))
     )
     groups = [folder for folder in sorted(configs.iterdir()) if folder.is_dir() and folder.name != "experiment"]
     choices = "\n".join(
@@ -56,7 +55,7 @@ def manual_page(configs: Path, learners: dict[str, Any]) -> str:
     return PAGE.format(train=program("train"), experiments=experiments, choices=choices, keys=keys)
 
 
-def _purpose(experiment: Path) -> str:
+def purpose(experiment: Path) -> str:
     """The sentence under the command in an experiment file."""
     lines = experiment.read_text().splitlines()[2:]
     comment = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]

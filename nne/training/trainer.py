@@ -15,10 +15,10 @@ from nne.training.distributed import WorkerGoneError
 from nne.training.errors import UserError
 from nne.training.io import checkpoint, provenance
 from nne.training.io.run_folder import PROFILE, RunFolder
-from nne.training.learner import Learner, Metrics, is_milestone
+from nne.training.learner import Learner, Metrics, is_milestone, is_sampled
+from nne.training.logging.loggers import About, open_loggers
 from nne.training.logging.profiler import profiled
 from nne.training.logging.progress import ProgressBar
-from nne.training.logging.tensorboard import Dashboard, as_text
 
 log = logging.getLogger(__name__)
 
@@ -66,23 +66,22 @@ class Trainer:
         self._saved_step = self.step
         self._saved_at = time.monotonic()
         self._signal: int | None = None
+        self._measured: dict[str, Any] | None = None
         self._commit = provenance.git_commit()
         limit = config.trainer.max_steps
         self.bar = ProgressBar(learner.step_name, learner.headline, self.step, limit)
-        texts = {
-            "config": as_text(to_dict(config)),
-            "command": provenance.command(),
-            "data": f"{data.name}: {data.note}",
-        }
-        self.dashboard = Dashboard(
+        about = About(
             run.path,
-            run.figures,
-            resumed.step if resumed else None,
+            experiment,
+            to_dict(config),
+            hyperparameters(config, data.name, provenance.varying()),
+            provenance.varying(),
+            {"command": provenance.command(), "data": f"{data.name}: {data.note}"},
             learner.charts,
-            texts,
-            hyperparameters(config, data.name),
             learner.headline,
+            resumed.step if resumed else None,
         )
+        self.loggers = open_loggers(config.trainer.logger, about)
 
     def train(self) -> dict[str, Any]:
         """Learn until there is a reason to stop, and return the summary.
@@ -96,12 +95,15 @@ class Trainer:
             self.run.forget_after(self.step)
             if self.step == 0:  # from its first row on, a run can be gone on with
                 self.save()
-            looked_at = profiled(self.config.trainer.profile, self.run.path / PROFILE, self.dashboard.tell_profile)
+            looked_at = profiled(self.config.trainer.profile, self.run.path / PROFILE, self.tell_profile)
             with self.bar, looked_at as profile:
-                while not self.compute.workers.broadcast(bool(reason := self.reason_to_stop())):
+                end = self.reason_to_end()
+                while not self.compute.workers.broadcast(bool(reason := self.interruption() or end)):
                     metrics = self.train_step()
+                    if end := self.reason_to_end():
+                        metrics |= self.last_point()
                     self.bar.update(self.step, metrics)
-                    self.record(metrics)
+                    self.record(metrics, last=end is not None)
                     if profile:
                         profile.step()
                 assert reason
@@ -115,8 +117,9 @@ class Trainer:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-            with suppress(OSError):  # what matters was written out before every checkpoint
-                self.dashboard.close()
+            for logger in self.loggers:
+                with suppress(OSError):  # what matters was written out before every checkpoint
+                    logger.close()
 
     def train_step(self) -> Metrics:
         """One step of the learner, with the evaluation where one is due; timed."""
@@ -135,20 +138,36 @@ class Trainer:
             "memory/peak_gib": peak_memory(self.compute.device),
         }
 
+    def last_point(self) -> Metrics:
+        """The figures of the summary, for the row of the last step."""
+        with self.bar.doing("evaluating"):
+            self._measured = self.learner.summary(self.data.test_images, self.data.test_labels)
+            metrics = self.learner.evaluate(self.data.test_images, self.data.test_labels)
+        return metrics | self.learner.last_point(self._measured)
+
     @property
     def overhead(self) -> float:
         """Seconds that this run has taken for anything but steps and evaluations: pictures, records, checkpoints."""
         return self._overhead + time.perf_counter() - self._began - (self.seconds - self._worked)
 
-    def record(self, metrics: Metrics) -> None:
-        """Log a step, and save when it is time. Numbers that are no longer finite stop the run."""
+    def record(self, metrics: Metrics, last: bool) -> None:
+        """Log a step, and save when it is time; ``finish`` draws and saves the last one.
+
+        Numbers that are no longer finite stop the run.
+        """
         wrong = [name for name, value in metrics.items() if not abs(value) < float("inf")]
         if wrong:
             raise UserError(
                 f"{wrong[0]} is no longer finite at {self.learner.step_name} {self.step}; {self._resume_hint()}"
             )
         self.run.log(self.step, metrics)
-        self.dashboard.log(self.step, metrics)
+        if last or is_sampled(
+            self.step, digits=3
+        ):  # every step to 1,000, every tenth to 10,000 ...; metrics.csv has all
+            for logger in self.loggers:
+                logger.log(self.step, metrics)
+        if last:
+            return
         if self.learner.headline in metrics and self.pictures_are_due():
             self.show()
         if time.monotonic() - self._saved_at >= self.config.trainer.checkpoint_seconds:
@@ -163,14 +182,19 @@ class Trainer:
         """Pictures and distributions of the learner as it is now."""
         start = time.perf_counter()
         with self.bar.doing("drawing"):
-            figures = self.learner.figures(self.data.test_images, self.data.test_labels)
-            self.dashboard.show(self.step, self.learner.histograms(), figures)
+            figures = list(self.learner.figures(self.data.test_images, self.data.test_labels))
+            histograms = self.learner.histograms()
+            self.run.draw(figures)
+            for logger in self.loggers:
+                logger.show(self.step, histograms, figures)
+                logger.flush()
         self._drawing += time.perf_counter() - start
         self._pictured = self.step
 
     def save(self) -> None:
         """Write a checkpoint, once the records of all steps before it are on the disk."""
-        self.dashboard.flush()
+        for logger in self.loggers:
+            logger.flush()
         config, backend = to_dict(self.config), self.compute.backend
         metadata = checkpoint.Metadata(
             self.experiment, self.data.name, self.step, self.seconds, config, backend, self.overhead
@@ -179,10 +203,14 @@ class Trainer:
         self._saved_step = self.step
         self._saved_at = time.monotonic()
 
-    def reason_to_stop(self) -> str | None:
-        """Why the run ends here, if it does."""
-        if self._signal is not None:
-            return f"stopped by {signal.Signals(self._signal).name} at {self.learner.step_name} {self.step}"
+    def interruption(self) -> str | None:
+        """The signal that stops the run here, if there was one."""
+        if self._signal is None:
+            return None
+        return f"stopped by {signal.Signals(self._signal).name} at {self.learner.step_name} {self.step}"
+
+    def reason_to_end(self) -> str | None:
+        """Why the run is finished, if it is."""
         limits = self.config.trainer
         if limits.max_steps is not None and self.step >= limits.max_steps:
             return f"{self.step} {self.learner.step_name}s done"
@@ -192,11 +220,11 @@ class Trainer:
 
     def finish(self, reason: str) -> dict[str, Any]:
         """Measure, take the last pictures, save, and write ``summary.json``."""
-        with self.bar.doing("evaluating"):
-            measured = self.learner.summary(self.data.test_images, self.data.test_labels)
+        if self._measured is None:  # killed after its last step, and resumed
+            self.last_point()
+        measured = self._measured
+        assert measured is not None
         self.show()
-        self.dashboard.finish()
-        self.save()
         data = self.data
         summary = {
             "experiment": self.experiment,
@@ -214,6 +242,8 @@ class Trainer:
             "overhead_seconds": round(self.overhead, 3),
             "stopped_because": reason,
             "peak_memory_gib": round(peak_memory(self.compute.device), 3),
+            "headline": self.learner.headline,
+            "result": self.learner.result,
             **measured,
             "state_sha256": checkpoint.state_sha256(self.learner.state_dict()),
             "command": provenance.command(),
@@ -221,8 +251,16 @@ class Trainer:
             "git_commit": self._commit,
             "config": to_dict(self.config),
         }
+        for logger in self.loggers:
+            logger.finish(summary)
+        self.save()
         self.run.finish(summary)
         return summary
+
+    def tell_profile(self, table: str) -> None:
+        """Where the time of some steps went."""
+        for logger in self.loggers:
+            logger.tell("profile", table)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:

@@ -17,7 +17,7 @@ from reporting import tables
 
 
 def beside_paper(rows: list[Row], column: str) -> Figure | None:
-    """Ours, with its sd over seeds, and the paper's, for each row of one of the paper's tables."""
+    """Ours, with its standard error over seeds, and the paper's, for each row of one of the paper's tables."""
     if not rows:
         return None
     figure, axes = figures.new(width=7.2, height=0.7 + 0.28 * len(rows))

@@ -60,7 +60,7 @@ def capped(runs: list[Run], _: Experiments) -> list[Run]:
 PARTS = [
     Part(
         "Table 1. Neural net evolution",
-        "Test accuracy in %, ours beside the paper's: mean ± sd over seeds; steps and seconds are medians.",
+        "Test accuracy in %, ours beside the paper's: mean ± standard error over seeds; steps and seconds are medians.",
         cells(tables.TABLE_1),
         {"table1": tables.table_1, "finetuning": tables.finetuning},
         {"table1": lambda runs, known: pictures.beside_paper(tables.table_1(runs, known), "digits")},
@@ -134,7 +134,7 @@ PARTS = [
     Part("All evolutions", "By the number of genes.", learners("evolution"), {"evolution": evolutions.evolution}),
     Part(
         "All runs",
-        "Every finished run that tells classes apart: test accuracy in %, mean ± sd over seeds.",
+        "Every finished run that tells classes apart: test accuracy in %, mean ± standard error over seeds.",
         lambda runs, _: [run for run in runs if "test_accuracy" in run.summary],
         {"runs": tables.everything},
     ),

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from statistics import mean, median
 from typing import Any
 
-from nne.training.io.results import Row, Run, flat, grouped, seeds, settings, spread, typed
+from nne.training.config import flat
+from nne.training.io.results import Row, Run, grouped, seeds, settings, spread, typed
 
 Experiments = Mapping[str, Mapping[str, Any]]
 """The configuration of every experiment, as its file has it."""
@@ -146,18 +147,18 @@ def everything(runs: list[Run], experiments: Experiments) -> list[Row]:
 
 
 def finetuning(runs: list[Run], _: Experiments) -> list[Row]:
-    """Individuals drawn from an evolved p, before and after they learnt: mean and sd over them and over seeds."""
+    """Individuals drawn from an evolved p, before and after they learnt: means over them, compared over seeds."""
     rows = []
     for (name, dataset, _machine), group in grouped(r for r in runs if r.learner == "finetune").items():
-        born, grown = ([100 * a for r in group for a in r.summary[when]["each"]] for when in ("before", "after"))
-        better = sum(after > before for before, after in zip(born, grown, strict=True))
+        born, grown = ([[100 * a for a in r.summary[when]["each"]] for r in group] for when in ("before", "after"))
+        pairs = [pair for run in zip(born, grown, strict=True) for pair in zip(*run, strict=True)]
         rows.append(
             {
                 "experiment": f"`{name}`",
                 "data": dataset,
-                "before": spread(born, 2),
-                "after": spread(grown, 2),
-                "improved": f"{better} of {len(born)}",
+                "before": spread(map(mean, born), 2),
+                "after": spread(map(mean, grown), 2),
+                "improved": f"{sum(after > before for before, after in pairs)} of {len(pairs)}",
                 "seeds": seeds(group),
             }
         )

@@ -35,8 +35,11 @@ def test_a_sweep_goes_on_after_a_failure_and_says_so(
     failed = " ".join([*JOBS, "learner.genes=200"])
     assert done.stderr.endswith(f"error: 1 of 3 jobs failed: {failed}\n")
     if launcher != "submitit":  # which writes what its jobs print to files
-        assert f"job {failed} failed: " in done.stdout
+        assert "job 2 of 3: learner.genes=200: failed: " in done.stdout
         assert "already holds a run" in done.stdout
+        ours = [line for line in done.stdout.splitlines() if line[9:12] == "job"]
+        assert len(ours) == 3  # a line a job
+        assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("│")] == ["100", "300"]
     assert (taken / "metrics.csv").read_text() == "step\n1\n"
     result = [summary(path.parent) for path in (tmp_path / "sweep").glob("*/summary.json")]
     assert sorted(each["config"]["learner"]["genes"] for each in result) == [100, 300]
@@ -47,7 +50,7 @@ def test_a_sweep_goes_on_after_a_failure_and_says_so(
     (taken / "metrics.csv").unlink()
     again = run(*sweep, "sweep.resume=true", *LAUNCHERS[launcher])
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("is finished already") == 2
+    assert again.stdout.count("finished already, ") == 2
     assert (taken / "summary.json").exists()
 
 

@@ -105,7 +105,7 @@ def test_the_log_file_is_let_go_when_the_folder_is_closed(tmp_path: Path) -> Non
 def test_scalars_grow_ever_fewer_and_metrics_keep_every_step(tmp_path: Path, digits: Dataset) -> None:
     trainer(tmp_path, digits, Counter(), max_steps=1234, checkpoint_seconds=1000, evaluate_every=1000).train()
     events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload()
-    assert [event.step for event in events.Scalars("loss")] == [*range(1, 1001), *range(1010, 1231, 10)]
+    assert [event.step for event in events.Scalars("loss")] == [*range(1, 1001), *range(1010, 1231, 10), 1234]
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1235
 
 

@@ -44,3 +44,8 @@ def command() -> str:
 def program(name: str) -> str:
     """How one of the project's commands is called here: from a clone by its script, else by the command ``nne``."""
     return f"python scripts/{name}.py" if (ROOT / "scripts" / f"{name}.py").exists() else f"nne {name}"
+
+
+def varying() -> list[str]:
+    """The keys that vary in the sweep which this process belongs to, as the command told all of its processes."""
+    return os.environ.get("NNE_VARYING", "").split()

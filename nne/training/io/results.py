@@ -5,12 +5,13 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
+from nne.training.config import flat
 from nne.training.io.provenance import command
 from nne.training.io.run_folder import METRICS, SUMMARY
 
@@ -116,14 +117,6 @@ def _last_step(path: Path) -> int:
         return max((int(row["step"]) for row in csv.DictReader(file) if (row["step"] or "").isdigit()), default=0)
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"learner.genes": 5000, ...}``."""
-    values: dict[str, Any] = {}
-    for name, value in config.items():
-        values |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return values
-
-
 def settings(run: Run, experiment: Mapping[str, Any]) -> dict[str, Any]:
     """What a run has otherwise than its experiment (a configuration as ``to_dict`` gives it)."""
     wanted, given = flat(experiment), flat(run.summary["config"])
@@ -145,11 +138,25 @@ def grouped(runs: Iterable[Run], *names: str) -> dict[tuple[Any, ...], list[Run]
     return dict(sorted(groups.items(), key=lambda item: str(item[0])))
 
 
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean of some values; 0 where there is one."""
+    return stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+
+
 def spread(values: Iterable[float], digits: int = 1) -> str:
-    """``mean ± sd`` of some values; the value alone where there is one."""
+    """``mean ± standard error`` of some values; the value alone where there is one."""
     numbers = list(values)
     middle = f"{mean(numbers):.{digits}f}"
-    return middle if len(numbers) == 1 else f"{middle} ± {stdev(numbers):.{digits}f}"
+    return middle if len(numbers) == 1 else f"{middle} ± {standard_error(numbers):.{digits}f}"
+
+
+def in_order(values: Iterable[Any]) -> list[tuple[bool, float, str]]:
+    """A key that sorts numbers as numbers, and before them what is none."""
+    return [(True, float(value), "") if _is_number(value) else (False, 0.0, str(value)) for value in values]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def seeds(runs: Iterable[Run]) -> str:

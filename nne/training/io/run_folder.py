@@ -4,14 +4,18 @@ import csv
 import json
 import logging
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from nne.training.errors import UserError, require
 from nne.training.io.lock import HeldError, locked
 from nne.training.learner import Metrics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SUMMARY, METRICS, LOG, LOCK, PROFILE = "summary.json", "metrics.csv", "train.log", ".lock", "profile.json"
 
@@ -92,6 +96,12 @@ class RunFolder:
                 self._rows.writeheader()
         self._rows.writerow({"step": step, **{name: f"{value:.9g}" for name, value in metrics.items()}})
         self._metrics.flush()
+
+    def draw(self, figures: "Iterable[tuple[str, Figure]]") -> None:
+        """Keep pictures as PNG files, each in the place of the one before it."""
+        self.figures.mkdir(exist_ok=True)
+        for name, figure in figures:
+            figure.savefig(self.figures / f"{name}.png")
 
     def forget_after(self, step: int) -> None:
         """Drop the rows of ``metrics.csv`` that come after a step, so that a resumed run writes them once."""

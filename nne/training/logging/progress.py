@@ -17,27 +17,33 @@ from nne.training.learner import Metrics, shown
 log = logging.getLogger(__name__)
 console = Console()
 T = TypeVar("T")
+SWEEP = "sweep"  # the logger of what a job of a sweep prints
+UNITS = (("days", 86_400), ("h", 3600), ("min", 60))
+FORETOLD = 2.0  # seconds of work, and 3 steps, after which the end is estimated
 
 
-def log_to_console(job: str = "", quiet: bool = False) -> None:
+def log_to_console(job: str = "", side_by_side: bool = False, quiet: bool = False) -> None:
     """Send log lines to the terminal, above the bar if there is one.
 
     Args:
-        job: what the lines of one job begin with, where several write to one terminal; they then have no bar.
+        job: what the lines of a sweep's job begin with; of those, only warnings and the job's own line are shown.
+        side_by_side: several jobs write to one terminal, so there is no bar.
         quiet: no bar, and no lines but warnings.
     """
     global console
-    console = Console(force_terminal=False if job else None, quiet=quiet)
+    console = Console(force_terminal=False if side_by_side else None, quiet=quiet)
     if quiet:
         handler: logging.Handler = logging.StreamHandler()
         handler.setLevel(logging.WARNING)
         handler.setFormatter(logging.Formatter("%(message)s"))
     elif console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False, markup=False)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(logging.Formatter(f"{job}%(message)s"))
     else:
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter(f"%(asctime)s {job}%(message)s", "%H:%M:%S"))
+    if job:
+        handler.addFilter(lambda record: record.name == SWEEP or record.levelno >= logging.WARNING)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
@@ -61,6 +67,7 @@ class ProgressBar:
             console=console,
             disable=not console.is_terminal,
         )
+        self._done, self._worked, self._foretold = done, 0.0, total is None
         self._task = self._bar.add_task("", total=total, completed=done, rate="", headline="", activity="")
 
     def __enter__(self) -> "ProgressBar":
@@ -83,6 +90,7 @@ class ProgressBar:
     def update(self, step: int, metrics: Metrics) -> None:
         """Show a finished step; where there is no terminal, print a line whenever the test set was evaluated."""
         rate = f"{metrics['speed/steps_per_second']:.2f}/s"
+        self._foretell(step, 1 / metrics["speed/steps_per_second"])
         fields: dict[str, Any] = {"rate": rate}
         if self.headline in metrics:
             name = self.headline.removeprefix("test/")
@@ -94,6 +102,27 @@ class ProgressBar:
                 seconds = spent(metrics["speed/seconds"], metrics["speed/overhead_seconds"]) + f", {rate}"
                 log.info("%s %d%s: %s (%s)", self.step_name, step, of, ", ".join(parts), seconds)
         self._bar.update(self._task, completed=step, **fields)
+
+    def _foretell(self, step: int, seconds: float) -> None:
+        """Say once how long the run will take: the first step, which compiles and caches, does not count."""
+        if self._foretold or self.total is None or step == self._done + 1:
+            return
+        self._worked += seconds
+        steps = step - self._done - 1
+        if steps >= 3 and self._worked >= FORETOLD:
+            left = spoken((self.total - step) * self._worked / steps)
+            log.info(
+                "about %s to go, for at most %s %ss; Ctrl-C saves and stops", left, f"{self.total:,}", self.step_name
+            )
+            self._foretold = True
+
+
+def spoken(duration: float) -> str:
+    """``35 s``, ``12 min``, ``3.4 h``, ``2.1 days``."""
+    for unit, length in UNITS:
+        if duration >= 1.5 * length:
+            return f"{duration / length:.{0 if unit == 'min' else 1}f} {unit}"
+    return f"{duration:.0f} s"
 
 
 def spent(work: float, overhead: float) -> str:

@@ -90,6 +90,7 @@ def test_the_table_of_hyperparameters_has_the_final_accuracy_of_every_run(board:
     wanted |= {"allowedStatuses": ["STATUS_SUCCESS"], "startIndex": 0, "sliceSize": 10}
     groups = ask("hparams/session_groups", wanted)["sessionGroups"]
     assert {group["hparams"]["seed"] for group in groups} == {0, 1}
+    assert experiment["hparamInfos"][0]["name"] == "seed"  # what varies comes first
     for group in groups:
         assert group["hparams"]["learner.genes"] == 300
         (metric,) = group["metricValues"]
