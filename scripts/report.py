@@ -3,7 +3,8 @@
 Writes `outputs/report/index.html` (one file that needs no other), the same as `report.md`, every table as CSV and every
 figure as PNG and PDF: Tables 1 and 2 and Figures 2 and 3 with the paper's values beside ours (mean ± standard error
 over seeds), learning curves, trajectories of alleles, readings of the dopamine rule, the k-cap, whatever was swept,
-what Sec. 2 and 4 are about. Each part is there as soon as there are runs for it; what is unfinished is listed with the command that goes on with it.
+what Sec. 2 and 4 are about. Each part is there as soon as there are runs for it; what is unfinished is listed with the
+command that goes on with it.
 With `--readme`, what stands between `<!-- table NAME -->` and `<!-- end -->` in a file gives way to that table.
 """
 

