@@ -13,6 +13,8 @@ and then the whole of the paper's largest experiment: 500 epochs at h = 100,000,
 
 `peers` sets evolution beside what a user would pick instead (`pip install -e '.[bench]'`); `tune` is how those were
 tuned.
+
+`handwriting` is no speed: the share of people's own pictures of digits that is recognised, kind by kind.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from statistics import median
 from rich.table import Table
 
 from benchmarks.gpu import gpu, timed
+from benchmarks.handwriting import handwriting
 from benchmarks.population import PAPER, level, population
 from benchmarks.race import peers, tune
 from dnn.config import DopamineConfig
@@ -103,6 +106,7 @@ BENCHMARKS = {
     "peers": (peers, PAPER),
     "tune": (tune, PAPER),
     "gpu": (gpu, PAPER),
+    "handwriting": (handwriting, DOPAMINE),
 }
 
 

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
 STYLE: dict[Any, Any] = {
@@ -61,18 +63,25 @@ def confusion(counts: Tensor, title: str) -> Figure:
     return figure
 
 
-def sheet(images: Tensor, titles: list[str]) -> Figure:
-    """Small pictures ``[count, height, width]`` in [0, 1], six a row, each under its title."""
-    columns = min(len(images), 6)
-    rows = -(-len(images) // columns)
+def thumbnail(colour: NDArray[np.float64], largest: int = 150) -> NDArray[np.float64]:
+    """``[height, width, 3]`` with fewer pixels."""
+    step = -(-max(colour.shape[:2]) // largest)
+    return colour[::step, ::step]
+
+
+def beside(pairs: list[tuple[NDArray[np.float64], Tensor]], titles: list[str]) -> Figure:
+    """Pictures ``[height, width, 3]`` as they were given and as ``[28, 28]``, three pairs a row, under their titles."""
+    columns = min(len(pairs), 3)
+    rows = -(-len(pairs) // columns)
     with rc_context(STYLE):
-        figure = Figure(figsize=(1.2 * columns, 1.4 * rows), dpi=DPI, layout="constrained")
-        places = figure.subplots(rows, columns, squeeze=False).flatten()
+        figure = Figure(figsize=(2.4 * columns, 1.4 * rows), dpi=DPI, layout="constrained")
+        places = figure.subplots(rows, 2 * columns, squeeze=False).flatten()
     for axes in places:
         axes.set_axis_off()
-    for axes, image, title in zip(places, images.cpu(), titles, strict=False):
-        axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
-        axes.set_title(title, fontsize=8)
+    for i, ((given, seen), title) in enumerate(zip(pairs, titles, strict=True)):
+        places[2 * i].imshow(given.clip(0, 1))
+        places[2 * i + 1].imshow(seen.cpu().numpy(), cmap="gray", vmin=0, vmax=1)
+        places[2 * i + 1].set_title(title, fontsize=8)
     return figure
 
 
