@@ -52,7 +52,9 @@ def architecture(runs: list[Evolved], out: Path, _: int) -> list[Row]:
     plot(right, measured, [name for name in measured[0][0] if name not in NAMES.values()])
     left.set(yscale="symlog", ylabel="per cent, or links")
     right.set(ylabel="test accuracy of individuals, %", ylim=(0, 100))
-    figure.savefig(out / "architecture.png")
+    figures.legend(figure, left, columns=2, place="lower left")
+    figures.legend(figure, right, columns=2, place="lower right")
+    figures.write(figure, out / "architecture.png")
     return table(measured)
 
 
@@ -90,7 +92,8 @@ def gradient(runs: list[Evolved], out: Path, population: int) -> list[Row]:
     figure, axes = figures.new()
     plot(axes, measured, list(measured[0][0]))
     axes.set(ylabel="cosine")
-    figure.savefig(out / "gradient.png")
+    figures.legend(figure, axes, columns=1)
+    figures.write(figure, out / "gradient.png")
     return table(measured, digits=3)
 
 
@@ -111,13 +114,12 @@ def steps(run: Evolved, population: int) -> Measured:
 
 
 def plot(axes: Axes, measured: list[Measured], names: list[str]) -> None:
-    """A line a run, a colour a name, against generations."""
+    """A line a run, a look a name, against generations."""
     for i, name in enumerate(names):
         for run in measured:
             label = name if run is measured[0] else None
-            axes.plot(list(run), [row[name] for row in run.values()], color=f"C{i}", linewidth=1.0, label=label)
+            axes.plot(list(run), [row[name] for row in run.values()], **figures.look(i), label=label)
     axes.set(xscale="symlog", xlabel="generations")
-    axes.legend(fontsize=6)
 
 
 def table(measured: list[Measured], digits: int = 1) -> list[Row]:

@@ -11,6 +11,7 @@ With `--readme`, what stands between `<!-- table NAME -->` and `<!-- end -->` in
 import argparse
 import csv
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -18,11 +19,12 @@ from matplotlib.figure import Figure
 from nne.registry import CONFIGS, LEARNERS
 from nne.training.cli import check, register
 from nne.training.config import to_dict
-from nne.training.errors import UserError, exit_code
+from nne.training.errors import UserError, exit_code, require
 from nne.training.io import provenance
 from nne.training.io.results import Run, find_runs, find_unfinished, insert, markdown
 from nne.training.logging.progress import track
-from reporting import page, tables
+from reporting import page, sweeps, tables
+from reporting.animation import animate
 from reporting.sections import PARTS, Draw
 
 
@@ -42,7 +44,25 @@ def from_runs(runs: list[Run], known: tables.Experiments) -> list[page.Section]:
         figures = drawn(part.figures, chosen, known)
         if rows or figures:
             commands = list(dict.fromkeys(str(run.summary["command"]) for run in chosen))
-            sections.append(page.Section(part.title, part.text, rows, figures, commands))
+            captions = {name: caption(part.tables[name]) for name in rows}
+            sections.append(page.Section(part.title, part.text, rows, figures, commands, captions))
+    return sections
+
+
+def caption(make: Callable[..., object]) -> str:
+    """The sentence under a table: what the function that makes it says of itself."""
+    return " ".join((make.__doc__ or "").split("\n\n")[0].split())
+
+
+def from_sweeps(runs: list[Run]) -> list[page.Section]:
+    """Every key that was swept, of any learner, with the runs that differ in it."""
+    sections = []
+    for sweep in sweeps.sweeps(runs):
+        title = f"Sweep of {sweep.key}: {sweep.experiment}, {sweep.dataset}"
+        text = "Mean ± standard error over seeds; a dot is a run."
+        commands = list(dict.fromkeys(str(run.summary["command"]) for run in sweep.runs))
+        rows, drawings = {sweep.name: sweeps.table(sweep)}, {sweep.name: sweeps.figure(sweep)}
+        sections.append(page.Section(title, text, rows, drawings, commands, {sweep.name: caption(sweeps.table)}))
     return sections
 
 
@@ -102,7 +122,7 @@ def report(folders: list[Path], out: Path, documents: list[Path]) -> None:
         UserError: there is nothing to report, or it cannot be written.
     """
     runs = find_runs(folders)
-    sections = [*from_runs(runs, experiments()), *from_analyses(folders), *unfinished(folders)]
+    sections = [*from_runs(runs, experiments()), *from_sweeps(runs), *from_analyses(folders), *unfinished(folders)]
     if not sections:
         raise UserError(f"no run under {', '.join(map(str, folders))}; start one by: python scripts/train.py --help")
     try:
@@ -118,14 +138,31 @@ def report(folders: list[Path], out: Path, documents: list[Path]) -> None:
         print(f"tables put into {document}")
 
 
+def animated(asked: str, out: Path | None) -> None:
+    """The animation of a run, as ``evolution.webp`` among its figures or where ``out`` says.
+
+    Raises:
+        UserError: there is no such run, or no animation of it.
+    """
+    folder = Path(asked.removeprefix("run="))
+    runs = [run for run in find_runs([folder]) if run.folder == folder]
+    require(bool(runs), f"{asked}: there is no finished run")
+    place = out or folder / "figures" / "evolution.webp"
+    animate(runs[0], place)
+    print(f"the animation is in {place}")
+
+
 def main() -> int:
     """Parse the command line and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("outputs")], help="where to look for runs")
-    parser.add_argument("--out", type=Path, default=Path("outputs/report"), help="where to write")
+    parser.add_argument("--out", type=Path, help="where to write; default: outputs/report")
     parser.add_argument("--readme", nargs="+", type=Path, default=[], help="Markdown files to put the tables into")
+    parser.add_argument("--animate", metavar="run=PATH", help="draw an evolution as a picture that moves, and no more")
     arguments = parser.parse_args()
-    return exit_code(lambda: report(arguments.folders, arguments.out, arguments.readme))
+    if arguments.animate:
+        return exit_code(lambda: animated(arguments.animate, arguments.out))
+    return exit_code(lambda: report(arguments.folders, arguments.out or Path("outputs/report"), arguments.readme))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ target, over the size of the population, and fits the exponent of its growth wit
 import argparse
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import numpy as np
 import torch
@@ -64,23 +64,24 @@ def linear_evolution(learner_config: LinearConfig, patience: int, seed: int) -> 
 
 def theorem2(out: Path, seeds: int) -> list[Row]:
     """Existence: of allele frequencies with ``W p = a``, and of a genotype that points along ``a``."""
-    rows = []
+    rows: list[Row] = []
     figure, (left, right) = figures.pair()
     for m in track(DIMENSIONS, "dimensions", len(DIMENSIONS)):
         d = max(m // 4, 1)
         tries = 10 * seeds
         share = [mean(frequencies_exist(linear_target(m, round(r * m), d, s)) for s in range(tries)) for r in RATIOS]
-        left.plot(RATIOS, share, marker="o", markersize=3, label=f"m = {m}")
+        style = figures.look(len(rows))
+        left.plot(RATIOS, share, **style, label=f"m = {m}")
         cosines = [[proof_cosine(linear_target(m, n, d, s)) for s in range(seeds)] for n in GENES]
-        middle, error = [mean(c) for c in cosines], [stdev(c) if len(c) > 1 else 0 for c in cosines]
-        right.errorbar(GENES, [1 - c for c in middle], error, marker="o", markersize=3, label=f"m = {m}")
+        misses = [[1 - cosine for cosine in each] for each in cosines]
+        right.plot(GENES, [mean(each) for each in misses], **style)
+        right.fill_between(GENES, list(map(min, misses)), list(map(max, misses)), color=style["color"], alpha=0.15)
         row = {"m": f"{m}"} | {f"n/m = {r:g}": f"{s:.2f}" for r, s in zip(RATIOS, share, strict=True)}
         rows.append(row | {f"cos, n = {n:,}": spread(c, 4) for n, c in zip(GENES, cosines, strict=True)})
     left.set(xlabel="n / m", ylabel="share of targets with W p = a", ylim=(-0.05, 1.05))
     right.set(xscale="log", yscale="log", xlabel="number of genes n", ylabel="1 - cos(W x, a) of the proof's genotype")
-    left.legend(fontsize=7)
-    right.legend(fontsize=7)
-    figure.savefig(out / "theorem2.png")
+    figures.legend(figure, left, columns=6)
+    figures.write(figure, out / "theorem2.png")
     return rows
 
 
@@ -101,15 +102,14 @@ def cost(out: Path, seeds: int) -> list[Row]:
     exponent, error, line = power_law(INPUTS, costs)
     figure, axes = figures.new()
     middle = [mean(f) for f in costs]
-    axes.errorbar(
-        INPUTS, middle, [stdev(f) if len(f) > 1 else 0 for f in costs], marker="o", linestyle="", markersize=4
-    )
     axes.plot(INPUTS, [line(m) for m in INPUTS], label=f"m^({exponent:.2f} ± {error:.2f})")
+    axes.plot(INPUTS, middle, linestyle="", marker="o", color=figures.COLOURS[1], label="mean over instances")
+    axes.fill_between(INPUTS, [min(each) for each in costs], [max(each) for each in costs], alpha=0.15)
     axes.set(xscale="log", yscale="log", xlabel="inputs m", ylabel=f"individuals until the cosine is {CLOSE:g}")
     axes.set_xticks(INPUTS, [str(m) for m in INPUTS])
     axes.minorticks_off()
-    axes.legend(fontsize=8)
-    figure.savefig(out / "cost.png")
+    figures.legend(figure, axes)
+    figures.write(figure, out / "cost.png")
     print(f"individuals grow as m^({exponent:.2f} ± {error:.2f})")
     return rows
 

@@ -20,7 +20,7 @@ def convergence(history: dict[int, Tensor]) -> Figure:
         axes.plot(x.numpy(), share.numpy(), color=colour, label=f"t = {generation}")
     axes.set(xlabel="distance x of the allele frequency from 0 or 1", ylabel="share of genes beyond x", ylim=(0, 1))
     axes.set_title("Convergence of the allele distribution", fontsize=9)
-    axes.legend(fontsize=7)
+    figures.legend(figure, axes, columns=5)
     return figure
 
 
@@ -29,20 +29,21 @@ def trajectories(paths: dict[int, Tensor]) -> Figure:
     figure, axes = figures.new()
     generations, p = list(paths), torch.stack(list(paths.values())).cpu()
     to_one = p[-1] > 0.5
-    for ends_high, colour in ((True, "#1f6f8b"), (False, "#b5651d")):
-        axes.plot(generations, p[:, to_one == ends_high].numpy(), color=colour, linewidth=0.7, alpha=0.7)
+    for ends_high, colour, line in ((True, figures.COLOURS[0], "-"), (False, figures.COLOURS[1], (0, (4, 1)))):
+        ends = p[:, to_one == ends_high].numpy()
+        axes.plot(generations, ends, color=colour, linestyle=line, linewidth=0.7, alpha=0.7)
     axes.set(xlabel="generation t", ylabel="allele frequency p", ylim=(-0.02, 1.02))
     axes.set_title(f"Trajectories of {p.shape[1]} alleles", fontsize=9)
     return figure
 
 
-def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation: int) -> Figure:
-    """Input weights of the hidden units with the strongest weights to the layer above in the mean network ``W p``.
+def fields_of(topology: Topology, W: WeightMatrix, p: Tensor, rows: int = 3, columns: int = 10) -> Tensor:
+    """A sheet of the input weights of those hidden units of ``W p`` that have the strongest weights to the layer above.
 
     A unit sees a tenth of the pixels, scattered: each field is averaged over 5 x 5 pixels to show where it is for and
-    where against. Fields are scaled one by one.
+    where against. Fields are scaled one by one to [-1, 1]; between them the sheet is NaN.
     """
-    rows, columns, side = 3, 10, int(topology.first.sources**0.5)
+    side = int(topology.first.sources**0.5)
     fields, above, *_ = (matrix[0] for matrix in topology.matrices(W.weights(p.cpu()[None]).T))
     strength = above.norm(dim=0)
     chosen = fields[strength.argsort(descending=True)[: rows * columns]].view(-1, 1, side, side)
@@ -50,8 +51,13 @@ def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation:
     smooth = smooth / smooth.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
     missing = -len(smooth) % columns
     tiles = torch.nn.functional.pad(smooth, (0, 2, 0, 2, 0, missing), value=torch.nan)
-    sheet = tiles.view(-1, columns, side + 2, side + 2).transpose(1, 2).reshape(-1, columns * (side + 2))
-    figure, axes = figures.new(6.0, 0.62 * len(sheet) / (side + 2) + 0.3)
+    return tiles.view(-1, columns, side + 2, side + 2).transpose(1, 2).reshape(-1, columns * (side + 2))
+
+
+def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation: int) -> Figure:
+    """What the hidden units of the mean network ``W p`` look for."""
+    sheet = fields_of(topology, W, p)
+    figure, axes = figures.new(6.0, 6.0 * sheet.shape[0] / sheet.shape[1] + 0.3)
     axes.imshow(sheet.numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
     axes.set_axis_off()
     axes.set_title(f"Receptive fields of W p after {generation} generations: red for, blue against", fontsize=9)

@@ -90,7 +90,7 @@ def seconds_to(accuracy: float | None, runs: list[Run]) -> str:
     """How long the individuals took to pass an accuracy, over runs that all did."""
     if accuracy is None:
         return ""
-    passed = [[s for _, s, reached in run.curve("test/individuals") if reached >= accuracy] for run in runs]
+    passed = [[s for _, s, reached in run.curve if reached >= accuracy] for run in runs]
     return spread(map(min, passed)) if all(passed) else ""
 
 
@@ -166,7 +166,7 @@ UNITS: dict[str, Callable[[Point], float]] = {"generations": lambda point: point
 
 def passed(runs: list[Run], accuracy: float, unit: Callable[[Point], float]) -> str:
     """Where individuals were first found at an accuracy, over the runs where they were."""
-    curves = [[unit(point) for point in run.curve("test/individuals") if point[2] >= accuracy] for run in runs]
+    curves = [[unit(point) for point in run.curve if point[2] >= accuracy] for run in runs]
     firsts = [min(points) for points in curves if points]
     missing = f" ({len(firsts)} of {len(runs)})" if 0 < len(firsts) < len(runs) else ""
     return f"{spread(firsts, 0)}{missing}" if firsts else "never"

@@ -3,17 +3,17 @@
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from io import BytesIO, StringIO
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from nne.training.io.results import Row, markdown, write_csv
+from nne.training.logging import figures
 
 Drawing = Figure | Path  # a PNG file
 TEMPLATE = "page.html.j2"
@@ -21,13 +21,14 @@ TEMPLATE = "page.html.j2"
 
 @dataclass(frozen=True)
 class Section:
-    """What a reader sees of one part: figures by their names, and the commands that made it again."""
+    """What a reader sees of one part: tables, each with its caption, figures, and the commands that make it again."""
 
     title: str
     text: str
     tables: dict[str, list[Row]]
     figures: Mapping[str, Drawing]
     commands: list[str]
+    captions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def anchor(self) -> str:
@@ -54,8 +55,8 @@ def keep(figure: Drawing, name: str, out: Path) -> list[str]:
     if isinstance(figure, Path):
         (out / f"{name}.png").write_bytes(figure.read_bytes())
         return [f"{name}.png"]
-    figure.savefig(out / f"{name}.png")
-    figure.savefig(out / f"{name}.pdf", metadata={"CreationDate": None})
+    figures.write(figure, out / f"{name}.png")
+    figures.write(figure, out / f"{name}.pdf", metadata={"CreationDate": None})
     return [f"{name}.png", f"{name}.pdf"]
 
 
@@ -76,12 +77,11 @@ def picture(figure: Drawing) -> str:
     if isinstance(figure, Path):
         return "data:image/png;base64," + base64.b64encode(figure.read_bytes()).decode()
     drawn = StringIO()
-    with rc_context({"svg.hashsalt": "figure"}):
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    figures.write(figure, drawn, format="svg", metadata={"Date": None})
     if len(drawn.getvalue()) < 400_000:
         return "data:image/svg+xml;base64," + base64.b64encode(drawn.getvalue().encode()).decode()
     pixels = BytesIO()
-    figure.savefig(pixels, format="png", dpi=200)
+    figures.write(figure, pixels, format="png", dpi=200)
     return "data:image/png;base64," + base64.b64encode(pixels.getvalue()).decode()
 
 
@@ -90,7 +90,8 @@ def as_markdown(sections: list[Section], about: dict[str, str]) -> str:
     parts = ["# Learning without backpropagation: report", *(f"{name}: {value}  " for name, value in about.items())]
     for section in sections:
         parts += [f"\n## {section.title}\n", section.text]
-        parts += [f"\n{markdown(rows)}" for rows in section.tables.values()]
+        for name, rows in section.tables.items():
+            parts += [f"\n{markdown(rows)}", *([f"\n{section.captions[name]}"] if name in section.captions else [])]
         parts += [f"\n![{section.title}]({name}.png)" for name in section.figures]
         if section.commands:
             parts += ["\nMade by\n", *(f"    {command}" for command in section.commands)]

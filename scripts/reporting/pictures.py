@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,25 +11,25 @@ from matplotlib.figure import Figure
 from nne.analysis.figures import convergence
 from nne.analysis.figures import trajectories as draw_trajectories
 from nne.learners.evolved import evolved
-from nne.training.io.results import Row, Run, typed
+from nne.training.io.results import Row, Run, naturally, standard_error, typed
 from nne.training.logging import figures
-from reporting import tables
+from reporting import sweeps, tables
 
 
 def beside_paper(rows: list[Row], column: str) -> Figure | None:
     """Ours, with its standard error over seeds, and the paper's, for each row of one of the paper's tables."""
     if not rows:
         return None
-    figure, axes = figures.new(width=7.2, height=0.7 + 0.28 * len(rows))
+    figure, axes = figures.new(width=7.2, height=0.9 + 0.28 * len(rows))
     places = range(len(rows), 0, -1)
-    for name, marker, colour in (("paper", "D", figures.PAPER), ("ours", "o", "C0")):
+    for name, marker, colour in (("paper", "D", figures.PAPER), ("ours", "o", figures.COLOURS[0])):
         values = [[float(part) for part in row[name].split(" ± ")] for row in rows]
         errors = [value[1] if len(value) > 1 else 0.0 for value in values]
         style: dict[str, Any] = {"fmt": marker, "color": colour, "markersize": 5, "label": name, "capsize": 2}
         axes.errorbar([value[0] for value in values], list(places), xerr=errors, **style)
     axes.set_yticks(list(places), [f"{row['model']}, {_sized(row, column)}" for row in rows], fontsize=8)
     axes.set(xlabel="test accuracy, %", ylim=(0.4, len(rows) + 0.6))
-    axes.legend(fontsize=7, loc="best")
+    figures.legend(figure, axes)
     return figure
 
 
@@ -37,18 +37,17 @@ def _sized(row: Row, column: str) -> str:
     return f"h = {row[column]}" if column == "h" else row[column]
 
 
-def evolution(runs: list[Run], _: tables.Experiments) -> Figure | None:
+def evolution(runs: list[Run], experiments: tables.Experiments) -> Figure | None:
     """Test accuracy of individuals against generations and seconds, with the paper's."""
     if not runs:
         return None
-    figure, (by_step, by_second) = _learning(runs, "test/individuals")
-    for value in papers(runs):
-        for axes in (by_step, by_second):
-            axes.axhline(value, color=figures.PAPER, linestyle="--", linewidth=0.8)
-        across = by_second.get_yaxis_transform()  # x as a share of the axes, y in %
-        by_second.text(1, value, f"paper, {value:g} %", transform=across, ha="right", va="bottom", fontsize=7)
-    by_step.set(xlabel="generations", ylabel="test accuracy of individuals, %", ylim=(0, 100))
-    by_second.set(xlabel="seconds", ylim=(0, 100))
+    figure, both = learning_curves(runs, experiments)
+    for axes in both:
+        for value in papers(runs):
+            figures.level(axes, value, f"paper, {value:g} %")
+        axes.set_ylim(0, 100)
+    both[0].set(xlabel="generations", ylabel="test accuracy of individuals, %")
+    both[1].set(xlabel="seconds of work")
     return figure
 
 
@@ -58,33 +57,63 @@ def papers(runs: list[Run]) -> list[float]:
     return sorted({tables.PAPER[name] for name in names if name in tables.PAPER})
 
 
-def dopamine(runs: list[Run], _: tables.Experiments) -> Figure | None:
+def dopamine(runs: list[Run], experiments: tables.Experiments) -> Figure | None:
     """Test accuracy against epochs and seconds of those who learn on random features."""
     if not runs:
         return None
-    figure, (by_step, by_second) = _learning(runs, "test/accuracy")
-    least = 65 if all(run.dataset == "mnist" for run in runs) else 0
-    by_step.set(xlabel="epochs", ylabel="test accuracy, %", xscale="log", ylim=(least, 95))
-    by_second.set(xlabel="seconds of learning, once the features are there", xscale="log", ylim=(least, 95))
+    figure, both = learning_curves(runs, experiments)
+    both[0].set(xlabel="epochs", ylabel="test accuracy, %")
+    both[1].set(xlabel="seconds of learning, once the features are there")
+    for axes in both:
+        axes.set_xscale("log")
     return figure
 
 
-def _learning(runs: list[Run], headline: str) -> tuple[Figure, tuple[Axes, Axes]]:
-    """Two axes: accuracy against steps and seconds, a line a run, a colour an experiment and data set."""
-    figure, (by_step, by_second) = figures.pair()
-    labels = sorted({(run.experiment, run.dataset) for run in runs})
-    told = set()
+def others(runs: list[Run], experiments: tables.Experiments) -> Figure | None:
+    """Learning curves of learners that the report does not know."""
+    if not runs:
+        return None
+    figure, both = learning_curves(runs, experiments)
+    both[0].set(xlabel="steps", ylabel=sweeps.unit(runs[0]))
+    both[1].set(xlabel="seconds of work")
+    return figure
+
+
+def learning_curves(runs: list[Run], experiments: tables.Experiments) -> tuple[Figure, tuple[Axes, Axes]]:
+    """Two axes: accuracy against steps and seconds, a line a setting: its mean over seeds, and the standard error.
+
+    A mean is drawn where every seed was measured; beyond, where some had stopped, each seed's end is a mark.
+    """
+    figure, both = figures.pair()
+    groups: dict[str, list[Run]] = {}
     for run in runs:
-        label = run.experiment, run.dataset
-        steps, seconds, accuracy = zip(*run.curve(headline), strict=True)
-        name = None if label in told else ", ".join(label)
-        told.add(label)
-        style: dict[str, Any] = {"color": f"C{labels.index(label)}", "linewidth": 1.0, "label": name}
-        by_step.plot(steps, accuracy, **style)
-        by_second.plot(seconds, accuracy, **style)
-    lines, names = by_step.get_legend_handles_labels()
-    figure.legend(lines, names, fontsize=7, loc="outside lower center", ncols=min(len(labels), 4), frameon=False)
-    return figure, (by_step, by_second)
+        groups.setdefault(in_words(run, runs, experiments), []).append(run)
+    for i, (label, group) in enumerate(sorted(groups.items(), key=lambda item: naturally(item[0]))):
+        curves = [{step: (seconds, value) for step, seconds, value in run.curve} for run in group]
+        shared = sorted(set.intersection(*(set(curve) for curve in curves)))
+        points = [[curve[step] for curve in curves] for step in shared]
+        middle = [mean(value for _, value in each) for each in points]
+        error = [standard_error([value for _, value in each]) for each in points]
+        low, high = ([m + sign * e for m, e in zip(middle, error, strict=True)] for sign in (-1, 1))
+        style = figures.look(i) | {"markevery": max(len(shared) // 6, 1)}
+        steps, seconds = [float(step) for step in shared], [mean(second for second, _ in each) for each in points]
+        ends = [(max(curve), *curve[max(curve)]) for curve in curves]
+        for axes, x, x_of_ends in (
+            (both[0], steps, [float(step) for step, _, _ in ends]),
+            (both[1], seconds, [second for _, second, _ in ends]),
+        ):
+            axes.plot(x, middle, **style, label=label)
+            axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
+            axes.plot(x_of_ends, [value for _, _, value in ends], **style | {"linestyle": "", "alpha": 0.5})
+    figures.legend(figure, both[0])
+    return figure, both
+
+
+def in_words(run: Run, runs: list[Run], experiments: tables.Experiments) -> str:
+    """What tells a run from others: its experiment, its data set where there are several, and what it has otherwise."""
+    words = [f"{name}={typed(value)}" for name, value in tables.settings_of(run, experiments).items()]
+    data = [run.dataset] if len({each.dataset for each in runs}) > 1 else []
+    return ", ".join([run.experiment, *data, *words])
 
 
 def figure_2(runs: list[Run], _: tables.Experiments) -> Figure | None:
@@ -103,16 +132,17 @@ def linear(runs: list[Run], _: tables.Experiments) -> Figure | None:
         return None
     figure, (left, right) = figures.pair()
     for i, run in enumerate(runs):
+        style = figures.look(i) | {"marker": ""}
         generations, _seconds, cosines = zip(*run.column("cosine"), strict=True)
-        left.plot(generations, cosines, color=f"C{i}", label=f"{run.experiment}, seed {run.summary['seed']}")
-        for name, style in (("realised", "-"), ("guaranteed", ":")):
+        left.plot(generations, cosines, **style, label=f"{run.experiment}, seed {run.summary['seed']}")
+        for name, line in (("realised", "-"), ("guaranteed", ":")):
             generations, _seconds, falls = zip(*run.column(f"decrease/{name}"), strict=True)
-            right.plot(generations, falls, style, color=f"C{i}", label=None if i else name)
-    left.axhline(0.99, color="#999999", linewidth=0.8)
+            right.plot(generations, falls, **style | {"linestyle": line}, label=None if i else name)
+    figures.level(left, 0.99, "0.99")
     left.set(xlabel="generations", ylabel="cos(W p, a)", ylim=(None, 1.02))
     right.set(xlabel="generations", ylabel="decrease of the loss in a generation", yscale="log")
-    left.legend(fontsize=7)
-    right.legend(fontsize=7)
+    figures.legend(figure, left, place="lower left", columns=1)
+    figures.legend(figure, right, place="lower right")
     return figure
 
 
@@ -146,37 +176,38 @@ def alike_but_genes(
 def caps(runs: list[Run], _: tables.Experiments) -> Figure | None:
     """Accuracy under a cap of k, for every learner that was tried with several; without a cap at the right."""
     lines: dict[str, dict[int, list[float]]] = {}
-    rows = tables.caps(runs, {})
-    for row in rows:
-        width = int(row["h"].replace(",", ""))
-        points = {k.removeprefix("k = "): cell for k, cell in row.items() if k.startswith("k = ") and cell}
-        by_cap = {width if k == "none" else int(k): [float(cell.split()[0])] for k, cell in points.items()}
-        decay = ", decaying" if row["decay"] == "linear" else ""
-        lines[f"{row['learner'].strip('`')}, ε = {row['ε']}{decay}, {row['pixels']} pixels"] = by_cap
-    least = 70 if all(run.dataset == "mnist" for run in runs) else None
-    return _against(lines, "k, hidden units that may fire", "test accuracy, %", least)
+    for by_cap in tables.cap_groups([run for run in runs if run.key("learner.path") != "primal"]):
+        run = next(iter(by_cap.values()))[0]
+        rate = run.key("learner.epsilon_1") or run.key("learner.learning_rate")
+        decay = ", decaying" if run.key("learner.decay") == "linear" else ""
+        pixels = "standardised" if run.key("features.standardise") else "raw"
+        rule = run.key("learner.rule") or run.key("learner.optimiser")
+        label = f"{rule}, ε = {rate:g}{decay}, {pixels} pixels"
+        width = run.key("features.width")
+        lines[label] = {k or width: [each.accuracy for each in group] for k, group in by_cap.items()}
+    return _against(lines, "k, hidden units that may fire (at the right: all)", "test accuracy, %")
 
 
-def _against(
-    lines: dict[str, dict[int, list[float]]], x: str, y: str, least: float | None = None, lines_at: Iterable[float] = ()
-) -> Figure | None:
-    """Mean and sd of some values against a number, on a logarithmic axis; a line for each label, cut off below.
+def _against(lines: dict[str, dict[int, list[float]]], x: str, y: str, lines_at: Iterable[float] = ()) -> Figure | None:
+    """Means and standard errors of some values against a number, on a logarithmic axis; a line for each label.
 
     Args:
-        lines_at: what the paper reports, dashed.
+        lines_at: what the paper reports.
     """
     if not lines:
         return None
-    figure, axes = figures.new(width=7.2)
-    for label, by_number in sorted(lines.items()):
+    figure, axes = figures.new(width=5.6)
+    for i, (label, by_number) in enumerate(sorted(lines.items(), key=lambda item: naturally(item[0]))):
         numbers = sorted(by_number)
-        error = [stdev(by_number[n]) if len(by_number[n]) > 1 else 0.0 for n in numbers]
-        axes.errorbar(numbers, [mean(by_number[n]) for n in numbers], error, marker="o", markersize=4, label=label)
+        error = [standard_error(by_number[n]) for n in numbers]
+        middle = [mean(by_number[n]) for n in numbers]
+        axes.errorbar(numbers, middle, error, **figures.look(i), capsize=2, label=label)
     for value in lines_at:
-        axes.axhline(value, color=figures.PAPER, linestyle="--", linewidth=0.8, label=f"paper, {value:g} %")
-    axes.set(xscale="log", xlabel=x, ylabel=y, ylim=(least, None))
-    axes.set_xticks(sorted({n for by_number in lines.values() for n in by_number}))
-    axes.get_xaxis().set_major_formatter(lambda n, _: f"{n:g}")
+        figures.level(axes, value, f"paper, {value:g} %")
+    ticks = sorted({n for by_number in lines.values() for n in by_number})
+    axes.set(xscale="log", xlabel=x, ylabel=y)
+    axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
     axes.minorticks_off()
-    figure.legend(fontsize=7, loc="outside right upper", frameon=False)
+    if len(lines) > 1:
+        figures.legend(figure, axes, columns=2)
     return figure

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from matplotlib.figure import Figure
 
 from benchmarks import evolutions
+from nne.registry import LEARNERS
 from nne.training.io.results import Row, Run
 from reporting import pictures, tables
 from reporting.tables import Cell, Experiments, on_one
@@ -45,6 +46,12 @@ def longest(runs: list[Run], experiments: Experiments) -> list[Run]:
     return [max(written or evolved, key=lambda run: int(run.summary["generations"]))] if evolved else []
 
 
+def as_written(runs: list[Run], experiments: Experiments) -> list[Run]:
+    """The evolutions as they are written, if there are any; else all."""
+    evolved = [run for run in runs if run.learner == "evolution"]
+    return tables.comparable(evolved, experiments) or evolved
+
+
 def by_genes(digits: int) -> Select:
     """Evolutions of the first ``digits`` digits that differ in nothing but the number of genes."""
     return lambda runs, experiments: pictures.swept(
@@ -77,8 +84,8 @@ PARTS = [
     ),
     Part(
         "Learning curves of evolution",
-        "Test accuracy of individuals against generations and against seconds of work; dashed: the paper's end.",
-        learners("evolution"),
+        "Test accuracy of individuals against generations and seconds of work: mean and standard error over seeds.",
+        as_written,
         figures={"learning": pictures.evolution},
     ),
     Part(
@@ -139,4 +146,10 @@ PARTS = [
         {"runs": tables.everything},
     ),
     Part("Other gradients", "Baselines otherwise than as written.", learners("gradient"), {"others": tables.others}),
+    Part(
+        "Other learners",
+        "Learning curves of learners that are not this project's own: mean and standard error over seeds.",
+        lambda runs, _: [run for run in runs if run.learner not in LEARNERS],
+        figures={"others_learning": pictures.others},
+    ),
 ]

@@ -5,7 +5,7 @@ from statistics import mean, median
 from typing import Any
 
 from nne.training.config import flat
-from nne.training.io.results import Row, Run, grouped, seeds, settings, spread, typed
+from nne.training.io.results import Row, Run, grouped, naturally, seeds, settings, spread, typed
 
 Experiments = Mapping[str, Mapping[str, Any]]
 """The configuration of every experiment, as its file has it."""
@@ -123,7 +123,7 @@ def others(runs: list[Run], experiments: Experiments) -> list[Row]:
             "ours": spread((r.accuracy for r in group), 2),
             "seeds": seeds(group),
         }
-        for (name, words), group in sorted(groups.items())
+        for (name, words), group in sorted(groups.items(), key=lambda item: [naturally(part) for part in item[0]])
     ]
 
 
@@ -142,7 +142,9 @@ def everything(runs: list[Run], experiments: Experiments) -> list[Row]:
             "test accuracy, %": spread((run.accuracy for run in group), 2),
             "seeds": seeds(group),
         }
-        for (experiment, learner, dataset, words), group in sorted(groups.items())
+        for (experiment, learner, dataset, words), group in sorted(
+            groups.items(), key=lambda item: [naturally(part) for part in item[0]]
+        )
     ]
 
 

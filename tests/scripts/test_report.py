@@ -27,7 +27,9 @@ def finished(folder: Path, experiment: str, *overrides: str, dataset: str = "mni
     """A finished run's folder, with a learning curve of two points."""
     register(LEARNERS)
     (job,) = check([f"experiment={experiment}", *overrides], False, CONFIGS, LEARNERS)
+    headline = "test/individuals" if job.config.learner.name == "evolution" else "test/accuracy"
     result = {
+        **{"headline": headline, "result": "test_accuracy"},
         **{"experiment": experiment, "seed": job.config.seed, "dataset": dataset, "steps": 20, "seconds": 9.0},
         **{
             "device": "a machine",
@@ -39,7 +41,6 @@ def finished(folder: Path, experiment: str, *overrides: str, dataset: str = "mni
     }
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(result))
-    headline = "test/individuals" if job.config.learner.name == "evolution" else "test/accuracy"
     with (folder / "metrics.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["step", headline, "speed/seconds", "speed/steps_per_second"])
@@ -208,7 +209,10 @@ def test_the_command_writes_tables_and_figures_and_fills_the_readme(tmp_path: Pa
     assert written >= {f"{name}.csv" for name in ("table1", "table2", "readings", "caps", "evolution", "linear")}
     drawn = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")}
     assert {name for name in written if name.endswith(("png", "pdf"))} == drawn
-    assert (tmp_path / "outputs/report/figure2.pdf").read_bytes().startswith(b"%PDF")
+    pdf = (tmp_path / "outputs/report/figure2.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert b"/Type42" in pdf or b"/FontFile2" in pdf  # fonts as publishers want them
+    assert b"/Type3" not in pdf
     markdown_page = (tmp_path / "outputs/report/report.md").read_text()
     assert all(f"({name}.png)" in markdown_page for name in FIGURES)
     assert "resume=outputs/stopped`" in markdown_page
@@ -244,6 +248,13 @@ def look_at(address: str, told: str) -> None:
         tables_told = [line.removeprefix("## ") for line in told.splitlines() if line.startswith("## ")]
         assert page.evaluate("[...document.querySelectorAll('table')].map(t => t.id.slice(6))") == tables_told
         assert page.locator("pre", has_text="scripts/train.py").count() >= len(FIGURES) - 3
+        assert page.locator("details[open]").count() == 0
+        assert page.locator("p.caption").count() > 0
+        backgrounds = []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            backgrounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        assert backgrounds[0] == "rgb(255, 255, 255)" != backgrounds[1]
         assert page.pdf()[:4] == b"%PDF"
         chromium.close()
         assert complaints == []

@@ -29,6 +29,9 @@ IRRELEVANT = (
 )
 """Keys that do not make a run another experiment; ``trainer.max_steps`` alone of the trainer's does."""
 
+RECORDED = {"experiment", "dataset", "seed", "config", "headline", "result"}
+"""What a summary must hold to be compared with others."""
+
 log = logging.getLogger(__name__)
 Row = dict[str, str]
 
@@ -57,6 +60,21 @@ class Run:
         """Test accuracy in %."""
         return 100 * float(self.summary["test_accuracy"])
 
+    @property
+    def headline(self) -> str:
+        """The column of ``metrics.csv`` that the run is judged by."""
+        return str(self.summary["headline"])
+
+    @property
+    def tells_classes(self) -> bool:
+        """Whether that is an accuracy on test images."""
+        return self.headline.startswith("test/")
+
+    @property
+    def result(self) -> float:
+        """What the run reached: test accuracy in %, or the figure that its learner is judged by."""
+        return (100 if self.tells_classes else 1) * float(self.summary[self.summary["result"]])
+
     def key(self, name: str) -> Any:
         """The value of a configuration key, e.g. ``learner.genes``; ``None`` where there is no such part."""
         value: Any = self.summary["config"]
@@ -79,9 +97,11 @@ class Run:
                 if row[name]
             ]
 
-    def curve(self, headline: str) -> list[tuple[int, float, float]]:
-        """(step, seconds, test accuracy in %) wherever it was measured."""
-        return [(step, seconds, 100 * accuracy) for step, seconds, accuracy in self.column(headline)]
+    @property
+    def curve(self) -> list[tuple[int, float, float]]:
+        """(step, seconds, ``result``) wherever it was measured."""
+        factor = 100 if self.tells_classes else 1
+        return [(step, seconds, factor * value) for step, seconds, value in self.column(self.headline)]
 
 
 def find_runs(folders: Iterable[Path]) -> list[Run]:
@@ -90,6 +110,9 @@ def find_runs(folders: Iterable[Path]) -> list[Run]:
     for file in sorted({file for folder in folders for file in folder.rglob(SUMMARY)}):
         try:
             run = Run(file.parent, json.loads(file.read_text()))
+            if missing := RECORDED - run.summary.keys():
+                log.warning("%s was made by another version and left out: it has no %s", file, ", ".join(missing))
+                continue
             bits = run.summary.get("state_sha256", run.folder)
             runs.setdefault((run.experiment, run.dataset, run.summary["seed"], bits), run)
         except ValueError as error:
@@ -131,11 +154,11 @@ def typed(value: Any) -> str:
 
 
 def grouped(runs: Iterable[Run], *names: str) -> dict[tuple[Any, ...], list[Run]]:
-    """Runs by experiment, data set, machine and the values of some keys; sorted."""
+    """Runs by experiment, data set, machine and the values of some keys; sorted, numbers as numbers."""
     groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
     for run in runs:
         groups[run.experiment, run.dataset, run.summary["device"], *(run.key(name) for name in names)].append(run)
-    return dict(sorted(groups.items(), key=lambda item: str(item[0])))
+    return dict(sorted(groups.items(), key=lambda item: in_order(item[0])))
 
 
 def standard_error(values: Sequence[float]) -> float:
@@ -153,6 +176,12 @@ def spread(values: Iterable[float], digits: int = 1) -> str:
 def in_order(values: Iterable[Any]) -> list[tuple[bool, float, str]]:
     """A key that sorts numbers as numbers, and before them what is none."""
     return [(True, float(value), "") if _is_number(value) else (False, 0.0, str(value)) for value in values]
+
+
+def naturally(text: str) -> list[tuple[bool, float, str]]:
+    """A key that sorts the numbers in texts as numbers: ``learner.genes=500`` before ``learner.genes=5000``."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", text)
+    return in_order(float(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def _is_number(value: Any) -> bool:

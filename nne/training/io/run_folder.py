@@ -99,9 +99,11 @@ class RunFolder:
 
     def draw(self, figures: "Iterable[tuple[str, Figure]]") -> None:
         """Keep pictures as PNG files, each in the place of the one before it."""
+        from nne.training.logging.figures import write
+
         self.figures.mkdir(exist_ok=True)
         for name, figure in figures:
-            figure.savefig(self.figures / f"{name}.png")
+            write(figure, self.figures / f"{name}.png")
 
     def forget_after(self, step: int) -> None:
         """Drop the rows of ``metrics.csv`` that come after a step, so that a resumed run writes them once."""

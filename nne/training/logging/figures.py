@@ -1,25 +1,65 @@
 """How every figure of the project looks: small, quiet, legible in print; drawn without a display."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
+from cycler import cycler
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+COLOURS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"
+"""Told apart by colour-blind readers, too (Okabe and Ito)."""
+LINES, MARKERS = ("-", "--", "-.", ":"), "osD^vPX"
+PAPER = "#555555"  # the paper's own values, wherever they stand beside ours
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.prop_cycle": cycler(color=COLOURS),
     "grid.alpha": 0.25,
-    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.hashsalt": "figure",
 }
 DPI = 140
-PAPER = "#c1432e"  # the paper's own values, wherever they stand beside ours
+
+
+def look(i: int) -> dict[str, Any]:
+    """Colour, line and marker of the ``i``-th series: after the last colour, the lines change."""
+    return {
+        "color": COLOURS[i % len(COLOURS)],
+        "linestyle": LINES[(i // len(COLOURS) + i) % len(LINES)],
+        "marker": MARKERS[i % len(MARKERS)],
+        "markersize": 3.5,
+        "linewidth": 1.2,
+    }
+
+
+def legend(figure: Figure, axes: Axes, columns: int = 3, place: str = "lower center") -> None:
+    """Names of the series, under the axes, where they take no width and cover nothing."""
+    lines, names = axes.get_legend_handles_labels()
+    if names:
+        where: Any = f"outside {place}"
+        columns = max(min(columns, len(names), 100 // max(map(len, names))), 1)
+        figure.legend(lines, names, fontsize=7, loc=where, ncols=columns, frameon=False)
+
+
+def level(axes: Axes, value: float, name: str) -> None:
+    """A horizontal line with its name written on it."""
+    axes.axhline(value, color=PAPER, linestyle=(0, (5, 3)), linewidth=0.9)
+    across = axes.get_yaxis_transform()  # x as a share of the axes, y in the data's units
+    axes.text(0.99, value, name, transform=across, ha="right", va="bottom", fontsize=7, color=PAPER)
+
+
+def write(figure: Figure, path: Path | BinaryIO | TextIO, **how: Any) -> None:
+    """As a file, with fonts that a publisher can read."""
+    with rc_context(STYLE):
+        figure.savefig(path, **how)
 
 
 def new(width: float = 4.6, height: float = 3.2) -> tuple[Figure, Axes]:
@@ -46,7 +86,7 @@ def saved(figure: Figure, path: Path, what: str) -> str:
     """Write a figure, in a folder that is made if need be; gives the line that tells the user where, or why not."""
     try:
         path.parent.mkdir(exist_ok=True)
-        figure.savefig(path)
+        write(figure, path)
     except OSError as error:
         return f"{what} is not drawn: {path} cannot be written ({error.strerror})"
     return f"{what} is in {path}"

@@ -1,0 +1,77 @@
+"""Evolution as a picture that moves: receptive fields, allele frequencies and accuracy, generation by generation."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from nne.analysis.figures import fields_of
+from nne.learners.evolved import Evolved, evolved
+from nne.learners.network import NetworkEvolution
+from nne.population.weights import sparse_weight_matrix
+from nne.training import data, device
+from nne.training.errors import require
+from nne.training.io.results import Run
+from nne.training.logging import figures
+from nne.training.logging.progress import track
+from nne.training.models.network import sparse_topology
+
+FRAMES, SECONDS, LAST = 60, 0.12, 2.5  # how many, how long each stays, and the last
+SUFFIXES = (".webp", ".gif")
+
+
+def animate(run: Run, out: Path) -> None:
+    """Evolve again what a run evolved, which is the same bits, and draw it on the way.
+
+    Raises:
+        UserError: it is no evolution of a sparse network, or came out otherwise here than where it was run.
+    """
+    require(out.suffix in SUFFIXES, f"an animation is one of {', '.join(SUFFIXES)}, not {out.suffix or 'a folder'}")
+    result = evolved(run.folder, f"{run.folder}")
+    network = result.config.network
+    require(network is not None and not network.module, "only evolution of a sparse network has receptive fields")
+    pictures = [drawn(frame, run, result) for frame in replayed(result)]
+    stays = [int(1000 * SECONDS)] * (len(pictures) - 1) + [int(1000 * LAST)]
+    pictures[0].save(out, save_all=True, append_images=pictures[1:], duration=stays, loop=0, quality=85)
+
+
+def replayed(result: Evolved) -> Iterator[tuple[int, Tensor]]:
+    """``(generation, p)`` at so many generations, evenly apart; raises ``UserError`` unless the end is the run's."""
+    config = result.config
+    compute = device.choose(config.device, config.precision)
+    learner = NetworkEvolution(config, data.load(config.images, config.seed).to(compute.device), compute)
+    wanted = {round(i * result.generation / (FRAMES - 1)) for i in range(FRAMES)}
+    yield 0, learner.evolution.p.cpu()
+    for generation in track(range(1, result.generation + 1), "generations", result.generation):
+        learner.step()
+        if generation in wanted:
+            yield generation, learner.evolution.p.cpu()
+    same = torch.equal(learner.evolution.p.cpu().double(), result.p.double())
+    require(same, "evolved again, the run came out otherwise: its kernel or its data are not the same here")
+
+
+def drawn(frame: tuple[int, Tensor], run: Run, result: Evolved) -> Image.Image:
+    """One frame: what individuals reach so far, where allele frequencies are, what hidden units look for."""
+    generation, p = frame
+    network, learner_config, seed = result.config.network, result.config.learner, result.config.seed
+    assert network is not None
+    topology = sparse_topology(28 * 28, network, len(result.config.images.classes), seed)
+    W = sparse_weight_matrix(topology.links, learner_config.genes, network.beta, seed, learner_config.expression)
+    figure = Figure(figsize=(9.0, 3.4), dpi=110, layout="constrained")
+    accuracy, alleles, fields = figure.subplots(1, 3, width_ratios=(1.1, 1, 1.6))
+    points = [(step, value) for step, _, value in run.curve if step <= generation]
+    accuracy.plot(*zip(*points, strict=True) if points else ((), ()), color=figures.COLOURS[0])
+    accuracy.set(xlim=(0, result.generation), ylim=(0, 100), xlabel="generation", ylabel="test accuracy, %")
+    accuracy.set_title(f"generation {generation}", fontsize=10)
+    alleles.hist(p.double().numpy(), bins=40, range=(0, 1), color=figures.COLOURS[1])
+    alleles.set(xlim=(0, 1), ylim=(0, len(p)), yscale="symlog", xlabel="allele frequency p", ylabel="genes")
+    fields.imshow(fields_of(topology, W, p).numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
+    fields.set_axis_off()
+    fields.set_title("what hidden units look for", fontsize=10)
+    pixels = BytesIO()
+    figures.write(figure, pixels, format="png")
+    return Image.open(pixels).convert("RGB")
