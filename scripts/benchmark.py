@@ -39,6 +39,7 @@ from nne.training.config import Config, TrainerConfig
 from nne.training.device import Compute, choose, peak_memory
 from nne.training.errors import exit_code
 from nne.training.io.provenance import git_commit, versions
+from nne.training.io.results import publish
 from nne.training.logging.progress import console, track
 from nne.training.parts import DataConfig, FeaturesConfig
 
@@ -115,6 +116,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=list(BENCHMARKS))
     parser.add_argument("--json", type=Path, help="write the same numbers here")
+    parser.add_argument("--out", type=Path, help="a folder for the same as a table that scripts/report.py finds")
     parser.add_argument("--repeats", type=int, default=3, help="timed repetitions, after one warm-up")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"])
@@ -130,6 +132,9 @@ def measured(arguments: argparse.Namespace) -> None:
     dataset = data.load(DataConfig(source=arguments.data), seed=0).to(compute.device)
     console.print(f"{platform.machine()}, {compute.description}; data: {dataset.name}")
     rows = benchmark(dataset, compute, arguments.repeats)
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        publish([{name: shown(value) for name, value in row.items()} for row in rows], arguments.out, arguments.what)
     if arguments.json:
         about = {
             "device": compute.description,
@@ -138,6 +143,11 @@ def measured(arguments: argparse.Namespace) -> None:
             "git_commit": git_commit(),
         }
         arguments.json.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
+
+
+def shown(value: object) -> str:
+    """A cell of a table."""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

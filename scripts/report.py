@@ -5,7 +5,8 @@ figure as PNG and PDF: Tables 1 and 2 and Figures 2 and 3 with the paper's value
 over seeds), learning curves, trajectories of alleles, readings of the dopamine rule, the k-cap, whatever was swept,
 what Sec. 2 and 4 are about. Each part is there as soon as there are runs for it; what is unfinished is listed with the
 command that goes on with it.
-With `--readme`, what stands between `<!-- table NAME -->` and `<!-- end -->` in a file gives way to that table.
+With `--readme`, what stands between `<!-- table NAME -->` and `<!-- end -->` in a file gives way to that table. With
+`--record docs/results.json` the tables are kept there beside those of other runs, and documents show what is kept.
 """
 
 import argparse
@@ -21,9 +22,9 @@ from nne.training.cli import check, register
 from nne.training.config import to_dict
 from nne.training.errors import UserError, exit_code, require
 from nne.training.io import provenance
-from nne.training.io.results import Run, find_runs, find_unfinished, insert, markdown
+from nne.training.io.results import Run, find_runs, find_unfinished, markdown
 from nne.training.logging.progress import track
-from reporting import page, sweeps, tables
+from reporting import page, record, sweeps, tables
 from reporting.animation import animate
 from reporting.sections import PARTS, Draw
 
@@ -81,13 +82,13 @@ def drawn(draw: dict[str, Draw], runs: list[Run], known: tables.Experiments) -> 
 def from_analyses(folders: list[Path]) -> list[page.Section]:
     """What `scripts/theory.py` and `scripts/analyse.py` left: a table each, a figure, and the command."""
     sections = []
-    for record in sorted({file for folder in folders for file in folder.rglob("*.command")}):
-        with record.with_suffix(".csv").open(newline="") as file:
+    for made_by in sorted({file for folder in folders for file in folder.rglob("*.command")}):
+        with made_by.with_suffix(".csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
-        drawn = record.with_suffix(".png")
-        figures = {record.stem: drawn} if drawn.exists() else {}
-        title = f"Theory and analysis: {record.stem}"
-        sections.append(page.Section(title, "", {record.stem: rows}, figures, [record.read_text().strip()]))
+        drawn = made_by.with_suffix(".png")
+        figures = {made_by.stem: drawn} if drawn.exists() else {}
+        title = f"Measured apart: {made_by.stem}"
+        sections.append(page.Section(title, "", {made_by.stem: rows}, figures, [made_by.read_text().strip()]))
     return sections
 
 
@@ -115,8 +116,8 @@ def about(runs: list[Run]) -> dict[str, str]:
     }
 
 
-def report(folders: list[Path], out: Path, documents: list[Path]) -> None:
-    """Write the page and the files, and print the tables.
+def report(folders: list[Path], out: Path, documents: list[Path], results: Path | None) -> None:
+    """Write the page and the files, and print the tables; put them into a record and into documents.
 
     Raises:
         UserError: there is nothing to report, or it cannot be written.
@@ -133,8 +134,10 @@ def report(folders: list[Path], out: Path, documents: list[Path]) -> None:
     for name, rows in named.items():
         print(f"\n## {name}\n\n{markdown(rows)}")
     print(f"\nwritten to {out}: {', '.join(files)}\nopen {out / 'index.html'} in a browser")
+    tables_of = {name: {"rows": rows} for name, rows in named.items()}
+    known = record.update(results, sections, about(runs)) if results else {"tables": tables_of}
     for document in documents:
-        insert(named, document)
+        record.fill(known, document)
         print(f"tables put into {document}")
 
 
@@ -158,11 +161,13 @@ def main() -> int:
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("outputs")], help="where to look for runs")
     parser.add_argument("--out", type=Path, help="where to write; default: outputs/report")
     parser.add_argument("--readme", nargs="+", type=Path, default=[], help="Markdown files to put the tables into")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="a file of results that the tables are kept in")
     parser.add_argument("--animate", metavar="run=PATH", help="draw an evolution as a picture that moves, and no more")
     arguments = parser.parse_args()
     if arguments.animate:
         return exit_code(lambda: animated(arguments.animate, arguments.out))
-    return exit_code(lambda: report(arguments.folders, arguments.out or Path("outputs/report"), arguments.readme))
+    out = arguments.out or Path("outputs/report")
+    return exit_code(lambda: report(arguments.folders, out, arguments.readme, arguments.record))
 
 
 if __name__ == "__main__":

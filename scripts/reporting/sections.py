@@ -66,6 +66,12 @@ def capped(runs: list[Run], _: Experiments) -> list[Run]:
 
 PARTS = [
     Part(
+        "In short",
+        "What was measured beside what the paper reports.",
+        cells([*tables.TABLE_1, *tables.TABLE_2]),
+        {"headline": tables.headline},
+    ),
+    Part(
         "Table 1. Neural net evolution",
         "Test accuracy in %, ours beside the paper's: mean ± standard error over seeds; steps and seconds are medians.",
         cells(tables.TABLE_1),

@@ -14,6 +14,7 @@ Mask = NDArray[np.bool_]
 
 ROUNDS = 12  # of a robust fit
 KEPT = 0.4  # share of the pixels that are surely paper: a bold digit fills less than the rest
+CRISP = 0.83  # share of the variance that two shades explain where there are no others
 CONTRAST = 0.08  # between ink and paper, of the range there is; less is an empty page
 NOISE = 6.0  # standard deviations of the paper's noise that ink stands out by
 SMALLEST = 40  # pixels a side of a picture that may show more than the paper
@@ -93,21 +94,39 @@ def _difference(colour: Pixels) -> Pixels:
     step = max(1, int((height * width / 20_000) ** 0.5))
     basis, values = terms[::step, ::step].reshape(-1, 6), colour[::step, ::step].reshape(-1, 3)
     ring = (np.abs(basis[:, 1]) > 0.9) | (np.abs(basis[:, 2]) > 0.9)
-    chosen = ring & (np.abs(values - np.median(values[ring], axis=0)).mean(axis=1) < 0.25)
-    terms_used = 1
-    for round_ in range(ROUNDS):
-        fit = np.linalg.lstsq(basis[chosen][:, :terms_used], values[chosen], rcond=None)[0]
-        distance = np.linalg.norm(values - basis[:, :terms_used] @ fit, axis=1)
-        kept = np.quantile(distance, KEPT)
-        limit = (
-            kept if round_ < ROUNDS // 2 else 3 * 1.9 * kept + 0.004
-        )  # 3 sd of normal noise, of which 40 % lie within
-        chosen = distance <= limit
-        terms_used = 3 if round_ < 3 else 6
-    paper = (terms[..., :terms_used] @ fit).clip(0, 1)
+    paper = (terms @ _surface(basis, values, ring)).clip(0, 1)
     room = np.maximum(paper, 1 - paper).mean(axis=-1)
     difference = np.linalg.norm(colour - paper, axis=-1) / 3**0.5 / room
     return difference if min(height, width) < 100 else _without_shadows(colour, difference, room)
+
+
+def _surface(basis: Pixels, values: Pixels, ring: Mask) -> Pixels:
+    """``[6, 3]``: the smooth surface that most pixels lie on, from those at the edge; of two crisp shades, one."""
+    if (shade := _of_two(values.mean(axis=1), ring)) is not None:
+        return np.vstack([np.median(values[shade], axis=0), np.zeros((5, 3))])
+    chosen = ring & (np.abs(values - np.median(values[ring], axis=0)).mean(axis=1) < 0.25)
+    fit = np.zeros((6, 3))
+    for rounds in range(ROUNDS):
+        terms = (1, 3, 3, 3)[rounds] if rounds < 4 else 6
+        fit[:terms] = np.linalg.lstsq(basis[chosen][:, :terms], values[chosen], rcond=None)[0]
+        distance = np.linalg.norm(values - basis @ fit, axis=1)
+        kept = np.quantile(distance, KEPT)  # of normal noise, this is half a standard deviation
+        chosen = distance <= (kept if rounds < ROUNDS // 2 else 5.7 * kept + 0.004)
+    return fit
+
+
+def _of_two(grey: Pixels, ring: Mask) -> Mask | None:
+    """The pixels of the paper where there are but two shades: the lighter one, unless the edge is of the darker."""
+    order = np.sort(grey)
+    count = np.arange(1, len(order))
+    low, total = np.cumsum(order)[:-1], order.sum()
+    between = (low / count - (total - low) / (len(order) - count)) ** 2 * count * (len(order) - count)
+    best = int(between.argmax())
+    if between[best] < CRISP * len(order) ** 2 * max(float(order.var()), 1e-9):
+        return None
+    dark = grey <= order[best]
+    paper: Mask = dark if dark[ring].mean() > 0.7 else ~dark
+    return paper
 
 
 def _without_shadows(colour: Pixels, difference: Pixels, room: Pixels) -> Pixels:

@@ -1,6 +1,7 @@
 """What a person sees while it runs: a live bar on a terminal, plain lines anywhere else."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,11 +16,18 @@ from rich.progress import track as rich_track
 from nne.training.learner import Metrics, shown
 
 log = logging.getLogger(__name__)
-console = Console()
 T = TypeVar("T")
 SWEEP = "sweep"  # the logger of what a job of a sweep prints
 UNITS = (("days", 86_400), ("h", 3600), ("min", 60))
 FORETOLD = 2.0  # seconds of work, and 3 steps, after which the end is estimated
+
+
+def on_terminal() -> bool:
+    """Whether a bar can be redrawn in place: not in a file, and not in a notebook, which says that it is a terminal."""
+    return sys.stdout.isatty() and "JPY_PARENT_PID" not in os.environ
+
+
+console = Console(force_terminal=on_terminal())
 
 
 def log_to_console(job: str = "", side_by_side: bool = False, quiet: bool = False) -> None:
@@ -31,7 +39,7 @@ def log_to_console(job: str = "", side_by_side: bool = False, quiet: bool = Fals
         quiet: no bar, and no lines but warnings.
     """
     global console
-    console = Console(force_terminal=False if side_by_side else None, quiet=quiet)
+    console = Console(force_terminal=on_terminal() and not side_by_side, quiet=quiet)
     if quiet:
         handler: logging.Handler = logging.StreamHandler()
         handler.setLevel(logging.WARNING)
