@@ -47,7 +47,7 @@ def save(folder: Path, state: State, metadata: Metadata, keep: int) -> Path:
     header = {"metadata": text, "sha256": _digest(tensors, text)}
     partial = path.with_suffix(".partial")
     try:
-        save_file(tensors, partial, header)
+        write_tensors(tensors, partial, header)
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.replace(path)
@@ -57,6 +57,14 @@ def save(folder: Path, state: State, metadata: Metadata, keep: int) -> Path:
     for old in saved(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path
+
+
+def write_tensors(tensors: State, path: Path, header: dict[str, str]) -> None:
+    """A safetensors file that others may read as far as the user's umask lets them: safetensors itself says nobody."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(tensors, path, header)
+    path.chmod(mode)
 
 
 def saved(folder: Path) -> list[Path]:

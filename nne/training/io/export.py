@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from nne.training.errors import UserError, require
+from nne.training.io.checkpoint import write_tensors
 from nne.training.models.plain import KCap
 
 WEIGHTS, ONNX = "network.safetensors", "network.onnx"
@@ -47,7 +47,7 @@ def save(network: nn.Module, inputs: int, folder: Path, origin: dict[str, Any]) 
     names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": (batch,)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _whole(weights, lambda path: save_file(network.state_dict(), path, metadata))
+        _whole(weights, lambda path: write_tensors(network.state_dict(), path, metadata))
         with _silence():
             exporter: dict[str, Any] = {"external_data": False, "verbose": False, **names}
             _whole(graph, lambda path: torch.onnx.export(network.eval(), (some,), path, **exporter))

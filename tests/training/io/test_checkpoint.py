@@ -1,5 +1,6 @@
 """Checkpoints: exact, atomic, verified, and never a program."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def test_the_latest_are_kept(tmp_path: Path) -> None:
         save(tmp_path, STATE, Metadata("test", "embedded", step, 0.0, {}), keep=2)
     assert [path.name for path in saved(tmp_path)] == ["step_0000000020.safetensors", "step_0000000300.safetensors"]
     assert sorted(tmp_path.iterdir()) == saved(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_file_may_be_read_by_whom_the_umask_lets(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        assert save(tmp_path, STATE, METADATA, keep=1).stat().st_mode & 0o777 == mode
+    finally:
+        os.umask(before)
 
 
 def test_damage_anywhere_is_noticed_and_the_one_before_is_used(tmp_path: Path) -> None:
