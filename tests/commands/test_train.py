@@ -135,6 +135,14 @@ def test_a_run_does_not_go_on_with_other_images(tmp_path: Path, train: Command, 
     assert done.stderr.startswith("error: resume: the run is on mnist; here is only embedded")
 
 
+def test_a_run_without_an_experiment_says_which_it_is(tmp_path: Path, train: Command) -> None:
+    done = train(*SMALL, "trainer.max_steps=2", "run_dir=run")
+    assert done.returncode == 0
+    first, second = done.stdout.splitlines()[:2]
+    assert "nne_mnist10: Neural net evolution on all ten digits" in first
+    assert "no experiment is named, so it is this one; for others: python scripts/train.py --help" in second
+
+
 def test_a_second_writer_is_refused(tmp_path: Path, train: Command) -> None:
     endless = [a for a in RUN if not a.startswith("trainer.max_steps")]
     first = start(tmp_path, *endless, "trainer.max_steps=100000", "trainer.checkpoint_seconds=0", "run_dir=run")

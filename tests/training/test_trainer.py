@@ -1,6 +1,7 @@
 """The trainer with a learner that is nothing but the protocol: limits, saving, and errors in the middle of a run."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from nne.training.errors import UserError
 from nne.training.io.checkpoint import load_latest
 from nne.training.io.run_folder import RunFolder
 from nne.training.learner import Learner, Metrics, State
-from nne.training.logging.progress import ProgressBar, log_to_console
+from nne.training.logging.progress import ProgressBar, log_to_console, on_terminal
 from nne.training.trainer import Trainer
 from tests.conftest import CPU
 
@@ -117,3 +118,19 @@ def test_quiet_means_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("nne.training.io.checkpoint").warning("damaged")
     assert capfd.readouterr() == ("", "damaged\n")
     log_to_console()
+
+
+def test_the_end_is_foretold_once_and_without_the_first_step(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), ProgressBar("generation", "test/accuracy", 10, 700) as bar:
+        for step, seconds in enumerate([60.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5], 11):
+            bar.update(step, {"speed/steps_per_second": 1 / seconds})
+    assert [record.getMessage() for record in caplog.records] == [
+        "about 6 min to go, for at most 700 generations; Ctrl-C saves and stops"
+    ]
+
+
+def test_a_notebook_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert on_terminal()
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    assert not on_terminal()
