@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-COMMANDS = ("train", "evaluate", "predict", "export")
+COMMANDS = ("train", "evaluate", "predict", "export", "doctor")
 
 
 def main() -> int:

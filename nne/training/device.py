@@ -59,7 +59,12 @@ def choose(device: str, dtype: str, job: int = 0) -> Compute:
     require(device != "cuda" or there, "device=cuda, but PyTorch finds no CUDA GPU here; use device=cpu or device=auto")
     chosen = torch.device("cpu")
     if there and device != "cpu":
-        index = int(os.environ.get("LOCAL_RANK", job % torch.cuda.device_count()))
+        count = torch.cuda.device_count()
+        index = int(os.environ.get("LOCAL_RANK", job % count))
+        enough = (
+            f"torchrun starts worker {index} of this machine, which has {count} GPUs: --nproc-per-node={count} at most"
+        )
+        require(index < count, f"{enough}; or device=cpu")
         chosen = torch.device(f"cuda:{index}")
         torch.cuda.set_device(chosen)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is bit-reproducible only with this
@@ -93,7 +98,8 @@ def total_memory(device: torch.device) -> int:
 def free_memory(device: torch.device) -> int:
     """Bytes that can be had now without swapping; only to refuse what cannot fit, never to decide how to compute."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # PyTorch's own, to be had
+        return torch.cuda.mem_get_info(device)[0] + cached
     return int(psutil.virtual_memory().available)
 
 
