@@ -1,4 +1,4 @@
-"""What a run takes your own digits for: `python scripts/doctor.py run=PATH digit.png ...`."""
+"""What this machine has and what works on it: `python scripts/doctor.py`."""
 
 import sys
 

@@ -1,8 +1,8 @@
 """What this machine has and what works on it: `python scripts/doctor.py [out=FILE.json]`, in under a minute.
 
 Versions, processor, memory, compiler and GPUs; whether the project's own kernels can be had, how far they are from
-float64 and how much faster than PyTorch; where data, caches and runs go. One part that fails costs no other. The file is
-what to send with a bug report.
+float64 and how much faster than PyTorch; where data, caches and runs go. One part that fails costs no other. The file
+is what to send with a bug report.
 """
 
 import json
@@ -60,10 +60,8 @@ def cpp_kernel() -> Iterator[Finding]:
     check = verification.measure(torch.float32)
     faster = check.torch_seconds / check.kernel_seconds
     yield "C++ kernel", f"compiled for {kernel.instructions()}, {faster:.1f} times as fast as PyTorch's float32"
-    yield (
-        "its error",
-        f"{check.error:.1e} of the largest logit or reward in float64 (allowed: {verification.TOLERANCE:g})",
-    )
+    allowed = f"allowed: {verification.TOLERANCE:g}"
+    yield "its error", f"{check.error:.1e} of the largest logit or reward in float64 ({allowed})"
     yield "backend=auto", f"PyTorch: {check.objection}" if check.objection else "takes it"
 
 
@@ -77,16 +75,11 @@ def gpus() -> Iterator[Finding]:
         device = torch.device(f"cuda:{index}")
         free, total = torch.cuda.mem_get_info(device)
         major, minor = torch.cuda.get_device_capability(device)
-        name = torch.cuda.get_device_name(device)
-        yield (
-            f"GPU {index}",
-            f"{name}, compute capability {major}.{minor}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free",
-        )
+        memory = f"{free / 2**30:.0f} of {total / 2**30:.0f} GiB free"
+        yield f"GPU {index}", f"{torch.cuda.get_device_name(device)}, compute capability {major}.{minor}, {memory}"
         why = cuda_verification.missing(device) or cuda_verification.objection(device)
-        yield (
-            f"CUDA kernels on GPU {index}",
-            f"PyTorch takes their place: {why}" if why else "right, and faster than PyTorch",
-        )
+        verdict = f"PyTorch takes their place: {why}" if why else "right, and no slower than PyTorch"
+        yield f"CUDA kernels on GPU {index}", verdict
 
 
 def places() -> Iterator[Finding]:

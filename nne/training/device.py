@@ -61,10 +61,8 @@ def choose(device: str, dtype: str, job: int = 0) -> Compute:
     if there and device != "cpu":
         count = torch.cuda.device_count()
         index = int(os.environ.get("LOCAL_RANK", job % count))
-        enough = (
-            f"torchrun starts worker {index} of this machine, which has {count} GPUs: --nproc-per-node={count} at most"
-        )
-        require(index < count, f"{enough}; or device=cpu")
+        few = f"there are {count} GPUs here, and torchrun starts worker number {index + 1}"
+        require(index < count, f"{few}; use --nproc-per-node={count}, or device=cpu")
         chosen = torch.device(f"cuda:{index}")
         torch.cuda.set_device(chosen)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is bit-reproducible only with this
