@@ -27,25 +27,27 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "figure",
 }
 DPI = 140
+ROW = 0.16  # inches, of a legend
 
 
 def look(i: int) -> dict[str, Any]:
-    """Colour, line and marker of the ``i``-th series: after the last colour, the lines change."""
+    """Colour, line and marker of the ``i``-th series: after the last colour, lines and markers change."""
     return {
         "color": COLOURS[i % len(COLOURS)],
-        "linestyle": LINES[(i // len(COLOURS) + i) % len(LINES)],
-        "marker": MARKERS[i % len(MARKERS)],
+        "linestyle": LINES[(i % len(COLOURS) + i // len(COLOURS)) % len(LINES)],
+        "marker": MARKERS[(i + 3 * (i // len(COLOURS))) % len(MARKERS)],
         "markersize": 3.5,
         "linewidth": 1.2,
     }
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 3, place: str = "lower center") -> None:
-    """Names of the series, under the axes, where they take no width and cover nothing."""
+    """Names of the series, under the axes, which lose nothing to them: the figure grows by what they need."""
     lines, names = axes.get_legend_handles_labels()
     if names:
         where: Any = f"outside {place}"
-        columns = max(min(columns, len(names), 100 // max(map(len, names))), 1)
+        columns = max(min(columns, len(names), int(20 * figure.get_figwidth()) // max(map(len, names))), 1)
+        figure.set_figheight(figure.get_figheight() + ROW * -(-len(names) // columns))
         figure.legend(lines, names, fontsize=7, loc=where, ncols=columns, frameon=False)
 
 
