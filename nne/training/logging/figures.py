@@ -35,7 +35,7 @@ def look(i: int) -> dict[str, Any]:
     return {
         "color": COLOURS[i % len(COLOURS)],
         "linestyle": LINES[(i % len(COLOURS) + i // len(COLOURS)) % len(LINES)],
-        "marker": MARKERS[(i + 3 * (i // len(COLOURS))) % len(MARKERS)],
+        "marker": MARKERS[(i + 2 * (i // len(COLOURS))) % len(MARKERS)],
         "markersize": 3.5,
         "linewidth": 1.2,
     }
