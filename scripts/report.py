@@ -116,7 +116,7 @@ def about(runs: list[Run]) -> dict[str, str]:
     }
 
 
-def report(folders: list[Path], out: Path, documents: list[Path], results: Path | None) -> None:
+def report(folders: list[Path], out: Path, documents: list[Path], results: Path | None, only: list[str]) -> None:
     """Write the page and the files, and print the tables; put them into a record and into documents.
 
     Raises:
@@ -135,7 +135,7 @@ def report(folders: list[Path], out: Path, documents: list[Path], results: Path 
         print(f"\n## {name}\n\n{markdown(rows)}")
     print(f"\nwritten to {out}: {', '.join(files)}\nopen {out / 'index.html'} in a browser")
     tables_of = {name: {"rows": rows} for name, rows in named.items()}
-    known = record.update(results, sections, about(runs)) if results else {"tables": tables_of}
+    known = record.update(results, sections, about(runs), only) if results else {"tables": tables_of}
     for document in documents:
         record.fill(known, document)
         print(f"tables put into {document}")
@@ -162,12 +162,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="where to write; default: outputs/report")
     parser.add_argument("--readme", nargs="+", type=Path, default=[], help="Markdown files to put the tables into")
     parser.add_argument("--record", type=Path, metavar="FILE", help="a file of results that the tables are kept in")
+    parser.add_argument("--only", nargs="+", default=[], metavar="TABLE", help="of --record: keep no other tables")
     parser.add_argument("--animate", metavar="run=PATH", help="draw an evolution as a picture that moves, and no more")
     arguments = parser.parse_args()
     if arguments.animate:
         return exit_code(lambda: animated(arguments.animate, arguments.out))
     out = arguments.out or Path("outputs/report")
-    return exit_code(lambda: report(arguments.folders, out, arguments.readme, arguments.record))
+    return exit_code(lambda: report(arguments.folders, out, arguments.readme, arguments.record, arguments.only))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ another processor), as these printed it.
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ def read(path: Path) -> Record:
     return record
 
 
-def update(path: Path, sections: Iterable[Section], about: Mapping[str, str]) -> Record:
-    """Put the tables of a report in the place of those of the same names, and write the record."""
+def update(path: Path, sections: Iterable[Section], about: Mapping[str, str], only: Sequence[str] = ()) -> Record:
+    """Put the tables of a report (or ``only`` some) in the place of those of the same names, and write the record."""
     record = read(path)
     for section in sections:
-        for name, rows in section.tables.items():
+        chosen = ((name, rows) for name, rows in section.tables.items() if not only or name in only)
+        for name, rows in chosen:
             source = {"commands": section.commands, "machines": about["machines"], "commits": about["commits"]}
             record["tables"][name] = {"from": source | {"day": time.strftime("%Y-%m-%d")}, "rows": rows}
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
