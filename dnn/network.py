@@ -55,7 +55,7 @@ class Dopamine(Learner):
     def step(self) -> Metrics:
         """Present every training image once, in an order drawn anew."""
         stream = generator(self.seed, "epoch", self.epoch)
-        order = torch.randperm(len(self.targets), generator=stream)
+        order = torch.randperm(len(self.targets), generator=stream).to(self.device)
         draws = torch.rand(len(order), 1, generator=stream).to(self.device)
         targets = self.targets[order]
         answers, dopamine = torch.empty_like(targets), torch.empty_like(targets)
@@ -79,16 +79,17 @@ class Dopamine(Learner):
         targets = self.targets[order]
         fired = self.synapses.activity.firing.to(self.device)[order][:, None] / dopamine.shape[1]
         norms = self.synapses.norms()
-        return {
-            "logits/largest": float(answers.abs().max()),
-            "train/accuracy": float((answers.argmax(dim=1) == targets.argmax(dim=1)).double().mean()),
-            "train/loss": float(cross_entropy(answers, targets)),
-            "links/rewarded": float(((dopamine > 0) * fired).sum(dim=1).mean()),
-            "links/punished": float(((dopamine < 0) * fired).sum(dim=1).mean()),
-            "weights/shortest": float(norms.min()),
-            "weights/longest": float(norms.max()),
-            "learning_rate": self.epsilon_1,
+        figures = {
+            "logits/largest": answers.abs().max(),
+            "train/accuracy": (answers.argmax(dim=1) == targets.argmax(dim=1)).double().mean(),
+            "train/loss": cross_entropy(answers, targets),
+            "links/rewarded": ((dopamine > 0) * fired).sum(dim=1).mean(),
+            "links/punished": ((dopamine < 0) * fired).sum(dim=1).mean(),
+            "weights/shortest": norms.min(),
+            "weights/longest": norms.max(),
         }
+        told = torch.stack([figure.double() for figure in figures.values()]).tolist()  # here a GPU is waited for
+        return {**dict(zip(figures, told, strict=True)), "learning_rate": self.epsilon_1}
 
     @property
     def epsilon_1(self) -> float:

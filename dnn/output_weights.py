@@ -135,7 +135,7 @@ class Primal:
     def learn(self, order: Tensor, batch: int, respond: Respond) -> None:
         """One image, or one batch, after the other."""
         for start in range(0, len(order), batch):
-            h = take(self.seen, order[start : start + batch].to(self.w.device))
+            h = take(self.seen, order[start : start + batch])
             u = respond(project(h, self.w), slice(start, start + batch))
             self._strengthen(h, u)
 

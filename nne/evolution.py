@@ -133,8 +133,6 @@ class Evolution:
         require(ready, f"ask for generation {self.generation} before you tell its fitness")
         delta = torch.as_tensor(fitness, dtype=self.p.dtype, device=self.p.device)
         require(delta.shape == (self.N,), f"fitness must be of shape [{self.N}], got {list(delta.shape)}")
-        right = bool((delta.abs() <= LARGEST).all())
-        require(right, f"fitness must be finite numbers of at most {LARGEST:.0e} in size")
         epsilon = self.epsilon if epsilon is None else epsilon
         within("epsilon", epsilon, 0, float("inf"))
         drawn_from, before, memory = self.p, self.p[self.free], self.memory[:, self.free]
@@ -143,13 +141,16 @@ class Evolution:
             after, memory, selected = self.recorded(before, memory, delta, strength, x)
         else:
             after, memory, selected = self.select(before, memory, delta, epsilon, self.tiles)
-        self.p = self.p.index_copy(0, self.free, after)
+        p, right = self.p.index_copy(0, self.free, after), (delta.abs() <= LARGEST).all()
+        figures = torch.cat([selected, torch.stack([heterozygosity(p), fixed_fraction(p), right.double()])])
+        *told, right_here = figures.tolist()  # here a GPU is waited for
+        require(bool(right_here), f"fitness must be finite numbers of at most {LARGEST:.0e} in size")
+        metrics = dict(zip(FIGURES, told, strict=True))
+        self.p = p
         self.memory = self.memory.index_copy(1, self.free, memory)
         self.asked = False
         if self.margin is not None:
             self.freeze(self.margin)
-        figures = torch.cat([selected, torch.stack([heterozygosity(self.p), fixed_fraction(self.p)])])
-        metrics = dict(zip(FIGURES, figures.tolist(), strict=True))  # here a GPU is waited for
         self.remember_best(drawn_from, int(metrics.pop("fittest")), metrics["fitness/best"])
         self.predicted, metrics["response/predicted"] = self.predicted + metrics["response/predicted"], self.predicted
         if self.generation == 0:

@@ -62,16 +62,17 @@ class LinearEvolution(Learner):
             sample = self.sampled_fitness(self.learner_config.population)
             self.p = torch.where(sample.polymorphic, weak_selection(p, sample.f, sample.f_bar, epsilon), p)
         self.w = target.W @ self.p
-        guaranteed = float(guaranteed_decrease(p, loss, gradient, epsilon))
-        realised = float(loss - target.loss(self.p, self.w))
+        decreases = loss - target.loss(self.p, self.w), guaranteed_decrease(p, loss, gradient, epsilon)
+        alleles = heterozygosity(self.p), fixed_fraction(self.p)
+        before, realised, guaranteed, heterozygous, fixed = torch.stack([loss, *decreases, *alleles]).tolist()
         self.generation += 1
-        self.violations += realised < guaranteed - ROUNDING * float(loss)
+        self.violations += realised < guaranteed - ROUNDING * before
         return {
-            "loss": float(loss) - realised,
+            "loss": before - realised,
             "decrease/realised": realised,
             "decrease/guaranteed": guaranteed,
-            "population/heterozygosity": float(heterozygosity(self.p)),
-            "population/fixed": float(fixed_fraction(self.p)),
+            "population/heterozygosity": heterozygous,
+            "population/fixed": fixed,
             "selection/epsilon": epsilon,
         }
 

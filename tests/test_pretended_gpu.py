@@ -1,0 +1,51 @@
+"""Every learner on a GPU that is not there (``tests/pretended``): nothing mixed, the same bits, few waits a step."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import HANGS, REPOSITORY, SMALL, environment, needs_compiler
+
+pytestmark = [needs_compiler, pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real one")]
+DIGITS = ["data=embedded", "data.per_class=20"]
+EVOLVING = ["experiment=nne_mnist10", *SMALL]
+CASES: dict[str, tuple[list[str], float, float]] = {  # overrides; waits and uploads that a step may have
+    "evolution": (EVOLVING, 1, 1),
+    "gradient": (["experiment=sgd_mnist10", *DIGITS, "network.hidden=40"], 1, 1),
+    "primal": (["experiment=dnn_h1000", *DIGITS, "features.width=100", "learner.path=primal"], 1, 2),
+    "freezing": ([*EVOLVING, "learner.freeze=0.3"], 5, 5),
+    "deeper": ([*EVOLVING, "network.hidden=[30,20]", "network.cap=10"], 1, 1),
+    "ridge": ([*EVOLVING, "learner.selection=ridge"], 1, 1),
+    "adam": ([*EVOLVING, "learner.selection=adam"], 1, 1),
+    "module": (["experiment=nne_cnn", *DIGITS, "learner.genes=100", "learner.population=10"], 1, 1),
+    "linear": (["experiment=nne_linear", "learner.genes=500"], 2.5, 0),
+    "features": (["experiment=adam_features_h1000", *DIGITS, "features.width=100"], 1, 0),
+    "dual": (["experiment=dnn_reward_h1000", *DIGITS, "features.width=100"], 1, 0),
+}
+QUICK = ("evolution", "gradient", "primal")
+
+
+def told(module: str, *arguments: str) -> Any:
+    line = [sys.executable, "-m", f"tests.pretended.{module}", *arguments]
+    done = subprocess.run(line, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, timeout=HANGS)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
+)
+def test_a_learner_finds_the_same_and_waits_no_more_than_it_must(case: str) -> None:
+    overrides, waits, uploads = CASES[case]
+    result = told("learn", *overrides)
+    assert result["same"]
+    assert result["waits"] <= waits, result["where"]
+    assert result["uploads"] <= uploads, result["where"]
+
+
+def test_what_a_gpu_refuses_is_refused_and_what_it_waits_for_is_counted() -> None:
+    assert told("faults") == []
