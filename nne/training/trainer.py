@@ -8,11 +8,13 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+import torch
+
 from nne.training.config import Config, hyperparameters, to_dict
 from nne.training.data.datasets import Dataset
 from nne.training.device import peak_memory
 from nne.training.distributed import WorkerGoneError
-from nne.training.errors import UserError
+from nne.training.errors import UserError, first_line
 from nne.training.io import checkpoint, provenance
 from nne.training.io.run_folder import PROFILE, RunFolder
 from nne.training.learner import Learner, Metrics, is_milestone, is_sampled
@@ -88,7 +90,7 @@ class Trainer:
 
         Raises:
             Interrupted: SIGINT or SIGTERM came; a checkpoint is written.
-            UserError: the numbers are no longer finite, or the disk is full.
+            UserError: the numbers are no longer finite, the disk is full, or the GPU failed.
         """
         handlers = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -111,6 +113,8 @@ class Trainer:
                     self.save()
                     raise Interrupted(self._signal, f"{reason}; {self._resume_hint()}")
                 return self.finish(reason)
+        except (torch.OutOfMemoryError, torch.AcceleratorError) as error:
+            raise UserError(f"the GPU failed ({first_line(error)}); {self._resume_hint()}") from error
         except OSError as error:
             why = error.strerror or error
             raise UserError(f"{self.run.path} cannot be written to ({why}); {self._resume_hint()}") from error

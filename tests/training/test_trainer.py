@@ -90,6 +90,24 @@ def test_a_disk_that_fills_up_is_one_line_and_costs_no_checkpoint(
     assert load_latest(tmp_path / "checkpoints")[1].step == 3
 
 
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, torch.AcceleratorError])
+def test_a_gpu_that_is_lost_on_the_way_is_one_line_and_costs_no_checkpoint(
+    kind: type[Exception], tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(tmp_path, digits, Counter())
+
+    def lost(step: int, metrics: Metrics) -> None:
+        if step == 4:
+            raise kind("CUDA error: the launch timed out\nand much more")
+
+    monkeypatch.setattr(run.run, "log", lost)
+    with pytest.raises(
+        UserError, match=r"^the GPU failed \(CUDA error: the launch timed out\); the last checkpoint is of"
+    ):
+        run.train()
+    assert load_latest(tmp_path / "checkpoints")[1].step == 3
+
+
 def test_a_profile_is_shown_and_kept(tmp_path: Path, digits: Dataset) -> None:
     trainer(tmp_path, digits, Counter(), profile=True).train()
     assert "aten::add" in (tmp_path / "profile.json").read_text()

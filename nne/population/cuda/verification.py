@@ -1,7 +1,12 @@
-"""Are the CUDA kernels right on this GPU, and worth it? Found out on a slice of the paper's work, once in a process."""
+"""Are the CUDA kernels right on this GPU, and worth it? Found out on a slice of the paper's work, and kept."""
 
+import hashlib
+import json
 import logging
+import os
+from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -11,6 +16,7 @@ from nne.population.cuda import genotypes
 from nne.population.cuda.networks import CudaPopulation
 from nne.population.torch import Population
 from nne.training.errors import UserError
+from nne.training.io.cache import user_cache
 
 log = logging.getLogger(__name__)
 
@@ -32,23 +38,61 @@ def missing(device: torch.device) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class Check:
+    """The largest error relative to float64, and milliseconds of the same work by the kernels and by PyTorch."""
+
+    error: float
+    kernel_milliseconds: float
+    torch_milliseconds: float
+
+    @property
+    def objection(self) -> str | None:
+        """Why the kernels should not be used, if so."""
+        if not self.error <= TOLERANCE:
+            return f"it differs from float64 by {self.error:.0e}, more than {TOLERANCE:.0e}"
+        slower = f"it is slower here: {self.kernel_milliseconds:.2f} ms against {self.torch_milliseconds:.2f} ms"
+        return slower if self.kernel_milliseconds > self.torch_milliseconds else None
+
+
 @cache
 def objection(device: torch.device) -> str | None:
-    """Why the kernels, which are ready, should not be used in place of PyTorch, if so."""
-    work = slice_of_work()
-    seen = torch.ones(work.images.shape[1], dtype=torch.bool)
+    """Why the kernels, which are ready, should not be used in place of PyTorch, if so.
+
+    What was found once is kept for this GPU, these versions and these kernels.
+    """
     try:
-        ours = CudaPopulation(work.topology, work.W, seen, device)
-        error = difference(ours, work.x[:3], work.images, work.labels)
-        if not error <= TOLERANCE:
-            return f"it differs from float64 by {error:.0e}, more than {TOLERANCE:.0e}"
-        theirs = Population(work.topology, work.W, seen, device, torch.bfloat16)
-        by_kernel, by_torch = (milliseconds(networks, work) for networks in (ours, theirs))
+        place = kept(device)
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            partial = place.with_suffix(f".{os.getpid()}")
+            partial.write_text(json.dumps(asdict(measure(device))) + "\n")
+            partial.replace(place)
+        return Check(**json.loads(place.read_text())).objection
     except (UserError, RuntimeError) as failure:
         return str(failure)
-    log.debug("on a slice of work the kernels take %.3f ms, PyTorch %.3f", by_kernel, by_torch)
-    slower = f"it is slower here: {by_kernel:.2f} ms against {by_torch:.2f} ms"
-    return slower if by_kernel > by_torch else None
+    except (OSError, ValueError, TypeError) as error:
+        return f"its check cannot be kept ({error})"
+
+
+def kept(device: torch.device) -> Path:
+    """The file in the user's cache that a check is kept in."""
+    properties = torch.cuda.get_device_properties(device)
+    kernels = (Path(__file__).parent / "kernels.cu").read_bytes()
+    about = f"{properties.name} {properties.total_memory} {torch.__version__} {torch.version.cuda}".encode()
+    return user_cache() / "kernels" / f"cuda-{hashlib.sha256(about + kernels).hexdigest()[:16]}.json"
+
+
+def measure(device: torch.device) -> Check:
+    """Measure now."""
+    work = slice_of_work()
+    seen = torch.ones(work.images.shape[1], dtype=torch.bool)
+    ours = CudaPopulation(work.topology, work.W, seen, device)
+    error = difference(ours, work.x[:3], work.images, work.labels)
+    theirs = Population(work.topology, work.W, seen, device, torch.bfloat16)
+    check = Check(error, *(milliseconds(networks, work) for networks in (ours, theirs)))
+    log.debug("on a slice of work: %s", check)
+    return check
 
 
 def milliseconds(networks: Networks, work: Work) -> float:
