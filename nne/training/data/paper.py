@@ -118,6 +118,8 @@ def _surface(basis: Pixels, values: Pixels, ring: Mask) -> Pixels:
 def _of_two(grey: Pixels, ring: Mask) -> Mask | None:
     """The pixels of the paper where there are but two shades: the lighter one, unless the edge is of the darker."""
     order = np.sort(grey)
+    if order[0] == order[-1]:
+        return None
     count = np.arange(1, len(order))
     low, total = np.cumsum(order)[:-1], order.sum()
     between = (low / count - (total - low) / (len(order) - count)) ** 2 * count * (len(order) - count)

@@ -1,5 +1,6 @@
 """People's own pictures: recognised as well as the original pixels, or refused with the reason."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,18 @@ def test_every_kind_of_file_is_read(mode: str, tmp_path: Path) -> None:
     assert float((read.sum(dim=0) @ torch.arange(28.0)) / read.sum()) == pytest.approx(14, abs=0.51)
     assert float(read.max()) == pytest.approx(1, abs=0.02)
     assert int(columns.max() - columns.min()) + 1 in (3, 4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (3, 3), (2000, 3), (41, 41), (120, 45)])
+@pytest.mark.filterwarnings("error")
+def test_a_picture_of_any_size_is_a_digit_or_refused(size: tuple[int, int], tmp_path: Path) -> None:
+    height, width = size
+    line, half = np.ones(size), np.ones(size)
+    line[height // 4 : 3 * height // 4 + 1, width // 2], half[:, : max(width // 2, 1)] = 0, 0
+    for page in (np.ones(size), line, half, np.random.default_rng(0).random(size)):
+        picture(page).save(tmp_path / "picture.png")
+        with suppress(UserError):
+            assert read_digit(tmp_path / "picture.png").shape == (784,)
 
 
 def test_a_large_photograph_is_read(tmp_path: Path) -> None:
