@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.conftest import HANGS, REPOSITORY, SMALL, environment, needs_compiler
+from tests.conftest import HANGS, REPOSITORY, SMALL, call, environment, needs_compiler
 
 pytestmark = [needs_compiler, pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real one")]
 DIGITS = ["data=embedded", "data.per_class=20"]
@@ -45,6 +46,16 @@ def test_a_learner_finds_the_same_and_waits_no_more_than_it_must(case: str) -> N
     assert result["same"]
     assert result["waits"] <= waits, result["where"]
     assert result["uploads"] <= uploads, result["where"]
+
+
+@pytest.mark.slow
+def test_finetuning_finds_the_same(tmp_path: Path) -> None:
+    assert call("train", *EVOLVING, "trainer.max_steps=3", "run_dir=run", cwd=tmp_path).returncode == 0
+    network = ["network.hidden=40", "network.beta=0.02", "learner.individuals=3", "learner.batch=20"]
+    result = told("learn", "experiment=nne_signsgd_mnist10", *DIGITS, *network, f"learner.evolved={tmp_path / 'run'}")
+    assert result["same"]
+    assert result["waits"] <= 1, result["where"]
+    assert result["uploads"] <= 1, result["where"]
 
 
 def test_what_a_gpu_refuses_is_refused_and_what_it_waits_for_is_counted() -> None:

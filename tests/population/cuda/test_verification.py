@@ -8,6 +8,8 @@ import torch
 
 from nne.population.cuda import verification
 from nne.population.cuda.verification import Check, kept, objection
+from nne.training.device import require_memory
+from nne.training.errors import UserError
 
 GPU = torch.device("cuda:0")
 
@@ -52,3 +54,24 @@ def test_wrong_slow_or_broken_kernels_are_not_used(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(verification, "measure", broken)
     assert objection(GPU) == "an illegal address"
+
+
+def test_a_gpu_that_is_too_old_or_has_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert verification.missing(GPU) == "the GPU has compute capability 7.5, and it needs 8.0"
+
+    def nothing(device: torch.device) -> None:
+        raise UserError("NVRTC, which compiles for the GPU, is not there")
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr("nne.population.cuda.genotypes.load", nothing)
+    assert "NVRTC" in (verification.missing(GPU) or "")
+
+
+def test_what_does_not_fit_a_gpu_says_how_much_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = {"mem_get_info": (2 * 2**30, 8 * 2**30), "memory_reserved": 0, "memory_allocated": 0}
+    for name, value in figures.items():
+        monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
+    right = r"learner.individuals=100 needs 4.0 GiB, and 2.0 GiB are free; set it to at most 50"
+    with pytest.raises(UserError, match=right):
+        require_memory(4 * 2**30, GPU, "learner.individuals", 100)
