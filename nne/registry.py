@@ -11,6 +11,7 @@ from nne.training.config import Config, GradientConfig, LearnerConfig
 from nne.training.errors import require
 from nne.training.parts import key
 from nne.training.plugin import is_path, load
+from nne.zoo.config import FeedbackConfig
 
 if TYPE_CHECKING:  # these import torch, which takes seconds that a misspelt key should not cost
     from nne.training.data.datasets import Dataset
@@ -55,6 +56,7 @@ LEARNERS = Learners(
     linear=LinearConfig,
     dopamine=DopamineConfig,
     gradient=GradientConfig,
+    feedback=FeedbackConfig,
 )
 
 
@@ -76,6 +78,10 @@ def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
         from dnn.network import Dopamine
 
         return Dopamine(config, data, compute)
+    if config.learner.name == "feedback":
+        from nne.zoo.feedback import Feedback
+
+        return Feedback(config, data, compute)
     if config.learner.name == "finetune":
         from nne.learners.finetune import Finetune
 

@@ -34,6 +34,8 @@ CASES = {
         "learner.path=primal",
     ],
     "dopamine, infinite": ["experiment=dnn_infinite", *DIGITS],
+    "feedback": ["experiment=fa_mnist10", *DIGITS, "network.hidden=[30,20]"],
+    "feedback, mirror": ["experiment=mirror_mnist10", *DIGITS, "network.hidden=40"],
     "gradient": ["experiment=sgd_mnist10", *DIGITS, "network.hidden=40"],
     "gradient, features": ["experiment=adam_features_h1000", *DIGITS, "features.width=100"],
 }

@@ -24,6 +24,7 @@ CASES: dict[str, tuple[list[str], float, float]] = {  # overrides; waits and upl
     "adam": ([*EVOLVING, "learner.selection=adam"], 1, 1),
     "module": (["experiment=nne_cnn", *DIGITS, "learner.genes=100", "learner.population=10"], 1, 1),
     "linear": (["experiment=nne_linear", "learner.genes=500"], 2.5, 0),
+    "feedback": (["experiment=kp_mnist10", *DIGITS, "network.hidden=[30,20]"], 1, 1),
     "features": (["experiment=adam_features_h1000", *DIGITS, "features.width=100"], 1, 0),
     "dual": (["experiment=dnn_reward_h1000", *DIGITS, "features.width=100"], 1, 0),
 }

@@ -153,6 +153,13 @@ PARTS = [
     ),
     Part("Other gradients", "Baselines otherwise than as written.", learners("gradient"), {"others": tables.others}),
     Part(
+        "The zoo",
+        "Other ways down for the error, their floor (hidden layers frozen) and their ceiling (backpropagation).",
+        learners("feedback"),
+        {"zoo": tables.zoo},
+        {"zoo_learning": pictures.others},
+    ),
+    Part(
         "Other learners",
         "Learning curves of learners that are not this project's own: mean and standard error over seeds.",
         lambda runs, _: [run for run in runs if run.learner not in LEARNERS],

@@ -205,7 +205,7 @@ def test_a_run_without_an_end_is_refused() -> None:
 def test_the_manual_page_names_every_key_and_experiment() -> None:
     page = manual_page(CONFIGS, LEARNERS)
     assert all(f"    {name}=" in page for name in known_keys(LEARNERS) if name != "learner.name")
-    assert page.count("    learner.batch=") == 4  # each learner has its own
+    assert page.count("    learner.batch=") == 5  # each learner has its own
     assert all(name in page for name in EXPERIMENTS)
 
 
