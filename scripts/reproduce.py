@@ -92,14 +92,14 @@ READINGS = {
     "raw": "features.standardise=false",
     "binary": "learner.presynaptic=binary",
 }
-VARIANTS = {
-    "freeze": "learner.freeze=0.002",
-    "relu": "learner.expression=relu",
+VARIANTS = {"freeze": "learner.freeze=0.002", "relu": "learner.expression=relu", "igo": "learner.selection=igo"}
+MORE_VARIANTS = {
     "sigmoid": "learner.expression=sigmoid",
     "tanh": "learner.expression=tanh",
     "deeper": "network.hidden=[300,100]",
-    "selection": "learner.selection=pbil,compact_ga,igo,momentum,adam,ridge",
+    "selection": "learner.selection=pbil,compact_ga,momentum,adam,ridge",
 }
+ZOO = ",".join(f"{name}_mnist10" for name in ("frozen", "backprop", "fa", "dfa", "sign", "kp", "mirror"))
 PAGES, PAPER = ("pages", "paper"), ("paper",)
 STAGES: list[Stage | Analysis] = [
     evolving("nne_mnist10", 60, "experiment=nne_mnist10"),
@@ -130,6 +130,8 @@ STAGES: list[Stage | Analysis] = [
     Stage("sgd_rate", 30, ("experiment=sgd_mnist10", "learner.learning_rate=0.1"), slow=True, only=PAGES),
     features("more_readings", 20, "dnn_h1000", MORE_RULES, slow=True, only=PAGES),
     *(features(name, 20, "dnn_h1000", override, slow=True, only=PAGES) for name, override in READINGS.items()),
+    *(evolving(name, 200, "experiment=nne_mnist10", override, only=PAGES) for name, override in MORE_VARIANTS.items()),
+    Stage("zoo", 20, (f"experiment={ZOO}",), (*TINY, "trainer.max_steps=2", "network.hidden=40"), slow=True),
     evolving("all", 350, "experiment=nne_mnist10_all", seeds="0", only=PAGES),
     features("adam_kcap", 100, "adam_features_h100k", "features.cap=64,256,1024,4096", seeds="0", only=PAGES),
     features("readings_h100k", 70, "dnn_h100k", RULES, seeds="0", only=PAGES),
