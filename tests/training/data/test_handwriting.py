@@ -19,7 +19,7 @@ from nne.training.data.handwriting import read_digit
 from nne.training.device import Compute
 from nne.training.errors import UserError
 
-COUNT = 20
+COUNT = 12
 WORST = {"8 x 8": 0.6}
 
 
