@@ -28,7 +28,7 @@ CASES: dict[str, tuple[list[str], float, float]] = {  # overrides; waits and upl
     "features": (["experiment=adam_features_h1000", *DIGITS, "features.width=100"], 1, 0),
     "dual": (["experiment=dnn_reward_h1000", *DIGITS, "features.width=100"], 1, 0),
 }
-QUICK = ("evolution", "gradient", "primal")
+QUICK = ("evolution",)
 
 
 def told(module: str, *arguments: str) -> Any:
