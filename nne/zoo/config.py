@@ -18,7 +18,7 @@ class FeedbackConfig(LearnerConfig):
     """Another way down for the error: what multiplies it in place of the transposed weights."""
 
     name: str = key("feedback", "which learner this is")
-    rule: str = key("fa", f"the way down for the error: {', '.join(FEEDBACKS)} (see nne/zoo/feedback.py)")
+    rule: str = key("fa", f"the way down for the error: {', '.join(FEEDBACKS)} (see nne/zoo/ways_down.py)")
     learning_rate: float = key(0.1, "the size of an update")
     decay: str = key("linear", "none, or linear: the learning rate falls to zero at trainer.max_steps")
     batch: int = key(50, "images an update")

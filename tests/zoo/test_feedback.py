@@ -11,7 +11,8 @@ from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
 from nne.training.errors import UserError
 from nne.zoo.config import FEEDBACKS
-from nne.zoo.feedback import RULES, Feedback
+from nne.zoo.feedback import Feedback
+from nne.zoo.ways_down import RULES
 
 SMALL = ["data=embedded", "data.per_class=20", "network.edge_probability=0.3", "trainer.max_steps=10"]
 
