@@ -202,12 +202,11 @@ class NetworkEvolution(Learner):
             "vote": performance.vote,
         }
 
-    def last_point(self, measured: dict[str, Any]) -> Metrics:
-        """Of as many individuals as the summary is of."""
-        individuals = {
-            f"test/individuals{name}": measured["individuals"][key] for name, key in (("", "mean"), ("_sd", "sd"))
-        }
-        return individuals | {f"test/{name}": measured[name] for name in ("modal", "mean_weights", "vote")}
+    def last_point(self, images: Tensor, labels: Tensor, measured: dict[str, Any]) -> Metrics:
+        """All of the summary, which is of more individuals than ``evaluate`` draws."""
+        individuals = measured["individuals"]
+        of_individuals = {"test/individuals": individuals["mean"], "test/individuals_sd": individuals["sd"]}
+        return of_individuals | {f"test/{name}": measured[name] for name in ("modal", "mean_weights", "vote")}
 
     def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
         """Averaged over individuals."""

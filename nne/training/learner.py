@@ -64,9 +64,9 @@ class Learner(ABC):
         """The final figures, ``result`` among them, as they go into ``summary.json``: by default the headline."""
         return {self.result: self.evaluate(images, labels)[self.headline]}
 
-    def last_point(self, measured: dict[str, Any]) -> Metrics:
-        """What ``summary`` measured, under the names that ``evaluate`` gives: the last point of every curve."""
-        return {self.headline: measured[self.result]}
+    def last_point(self, images: Tensor, labels: Tensor, measured: dict[str, Any]) -> Metrics:
+        """The last point of every curve of ``evaluate``: its headline is what ``summary`` has just ``measured``."""
+        return {**self.evaluate(images, labels), self.headline: measured[self.result]}
 
     def reason_to_stop(self) -> str | None:
         """Why there is nothing left to learn, if so: by default only the trainer's limits end a run."""

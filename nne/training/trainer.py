@@ -145,9 +145,9 @@ class Trainer:
     def last_point(self) -> Metrics:
         """The figures of the summary, for the row of the last step."""
         with self.bar.doing("evaluating"):
-            self._measured = self.learner.summary(self.data.test_images, self.data.test_labels)
-            metrics = self.learner.evaluate(self.data.test_images, self.data.test_labels)
-        return metrics | self.learner.last_point(self._measured)
+            images, labels = self.data.test_images, self.data.test_labels
+            self._measured = self.learner.summary(images, labels)
+            return self.learner.last_point(images, labels, self._measured)
 
     @property
     def overhead(self) -> float:
@@ -165,9 +165,7 @@ class Trainer:
                 f"{wrong[0]} is no longer finite at {self.learner.step_name} {self.step}; {self._resume_hint()}"
             )
         self.run.log(self.step, metrics)
-        if last or is_sampled(
-            self.step, digits=3
-        ):  # every step to 1,000, every tenth to 10,000 ...; metrics.csv has all
+        if last or is_sampled(self.step, digits=3):  # to 1,000 every step, to 10,000 every tenth ...
             for logger in self.loggers:
                 logger.log(self.step, metrics)
         if last:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from nne.learners.metrics import measure
 from tests.conftest import SMALL, call, summary
 
 CURVES = {"test/individuals": "mean", "test/individuals_sd": "sd"}
@@ -40,6 +41,19 @@ def test_metrics_csv_ends_with_the_summary_s_figures(run: Path) -> None:
     assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     for curve, value in final(run).items():
         assert float(rows[-1][curve]) == pytest.approx(value, rel=1e-8)
+
+
+def test_individuals_are_not_drawn_again_for_the_last_point(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    counts: list[int] = []
+
+    def counted(*arguments: Any) -> Any:
+        counts.append(arguments[3])
+        return measure(*arguments)
+
+    monkeypatch.setattr("nne.learners.network.measure", counted)
+    few = [*SMALL, "learner.test_individuals=10", "trainer.evaluate_every=3", "trainer.max_steps=4", "run_dir=run"]
+    assert call("train", "experiment=nne_mnist10", *few, cwd=tmp_path).returncode == 0
+    assert counts == [2, 2, 10]  # after generations 1 and 3, and once for summary, curves and pictures of the end
 
 
 def test_tensorboard_ends_with_the_summary_s_figures(run: Path) -> None:
