@@ -24,7 +24,6 @@ from nne.training.io.provenance import command, program, varying
 from nne.training.manual import manual_page, purpose
 
 log = logging.getLogger("train")
-lines = logging.getLogger("sweep")  # what a job of a sweep prints
 FIRST = os.environ.get("RANK", "0") == "0"  # of several workers, the one that speaks
 
 
@@ -33,7 +32,7 @@ def train(composed: DictConfig) -> None:
     """One job. In a sweep, an error ends this job only."""
     from nne.training.io.run_folder import SUMMARY
     from nne.training.logging import sweep
-    from nne.training.logging.progress import log_to_console
+    from nne.training.logging.progress import SWEEP, log_to_console
     from nne.training.run import run
 
     settings = HydraConfig.get()
@@ -52,7 +51,7 @@ def train(composed: DictConfig) -> None:
         except UserError as error:  # Hydra would print a traceback
             raise SystemExit(report(error)) from error
         return
-    folder = Path(settings.runtime.output_dir)
+    folder, lines = Path(settings.runtime.output_dir), logging.getLogger(SWEEP)
     words = sweep.words(overrides, varying())
     try:
         done = (folder / SUMMARY).exists()

@@ -40,7 +40,8 @@ class Feedback(Learner):
         assert isinstance(network, SparseNetwork)
         layers = [layer.matrix.detach() for layer in network.hidden]  # type: ignore[operator]
         self.weights = [w.to(compute.device) for w in (*layers, network.outputs.detach().T.contiguous())]
-        self.present = [(w != 0).to(w.dtype) for w in self.weights]
+        present = [layer.get_buffer("present") for layer in network.hidden]
+        self.present = [there.to(compute.device) for there in (*present, torch.ones_like(network.outputs.T))]
         self.way_down = RULES[self.learner_config.rule](self.weights, self.learner_config, config.seed)
         self.epoch = self.updates = 0
 

@@ -34,7 +34,12 @@ def animate(run: Run, out: Path) -> None:
     result = evolved(run.folder, f"{run.folder}")
     network = result.config.network
     require(network is not None and not network.module, "only evolution of a sparse network has receptive fields")
-    pictures = [drawn(frame, run, result) for frame in replayed(result)]
+    assert network is not None
+    learner_config, seed = result.config.learner, result.config.seed
+    topology = sparse_topology(28 * 28, network, len(result.config.images.classes), seed)
+    W = sparse_weight_matrix(topology.links, learner_config.genes, network.beta, seed, learner_config.expression)
+    curve, generations = run.curve, result.generation
+    pictures = [drawn(t, p, generations, curve, fields_of(topology, W, p)) for t, p in replayed(result)]
     stays = [int(1000 * SECONDS)] * (len(pictures) - 1) + [int(1000 * LAST)]
     pictures[0].save(out, save_all=True, append_images=pictures[1:], duration=stays, loop=0, quality=85)
 
@@ -54,22 +59,19 @@ def replayed(result: Evolved) -> Iterator[tuple[int, Tensor]]:
     require(same, "evolved again, the run came out otherwise: its kernel or its data are not the same here")
 
 
-def drawn(frame: tuple[int, Tensor], run: Run, result: Evolved) -> Image.Image:
+def drawn(
+    generation: int, p: Tensor, generations: int, curve: list[tuple[int, float, float]], sheet: Tensor
+) -> Image.Image:
     """One frame: what individuals reach so far, where allele frequencies are, what hidden units look for."""
-    generation, p = frame
-    network, learner_config, seed = result.config.network, result.config.learner, result.config.seed
-    assert network is not None
-    topology = sparse_topology(28 * 28, network, len(result.config.images.classes), seed)
-    W = sparse_weight_matrix(topology.links, learner_config.genes, network.beta, seed, learner_config.expression)
     figure = Figure(figsize=(9.0, 3.4), dpi=110, layout="constrained")
     accuracy, alleles, fields = figure.subplots(1, 3, width_ratios=(1.1, 1, 1.6))
-    points = [(step, value) for step, _, value in run.curve if step <= generation]
+    points = [(step, value) for step, _, value in curve if step <= generation]
     accuracy.plot(*zip(*points, strict=True) if points else ((), ()), color=figures.COLOURS[0])
-    accuracy.set(xlim=(0, result.generation), ylim=(0, 100), xlabel="generation", ylabel="test accuracy, %")
+    accuracy.set(xlim=(0, generations), ylim=(0, 100), xlabel="generation", ylabel="test accuracy, %")
     accuracy.set_title(f"generation {generation}", fontsize=10)
     alleles.hist(p.double().numpy(), bins=40, range=(0, 1), color=figures.COLOURS[1])
     alleles.set(xlim=(0, 1), ylim=(0, len(p)), yscale="symlog", xlabel="allele frequency p", ylabel="genes")
-    fields.imshow(fields_of(topology, W, p).numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
+    fields.imshow(sheet.numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
     fields.set_axis_off()
     fields.set_title("what hidden units look for", fontsize=10)
     pixels = BytesIO()

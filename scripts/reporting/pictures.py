@@ -178,12 +178,9 @@ def caps(runs: list[Run], _: tables.Experiments) -> Figure | None:
     lines: dict[str, dict[int, list[float]]] = {}
     for by_cap in tables.cap_groups([run for run in runs if run.key("learner.path") != "primal"]):
         run = next(iter(by_cap.values()))[0]
-        rate = run.key("learner.epsilon_1") or run.key("learner.learning_rate")
-        decay = ", decaying" if run.key("learner.decay") == "linear" else ""
-        pixels = "standardised" if run.key("features.standardise") else "raw"
-        rule = run.key("learner.rule") or run.key("learner.optimiser")
-        label = f"{rule}, ε = {rate:g}{decay}, {pixels} pixels"
-        width = run.key("features.width")
+        told, width = tables.capped(run), run.key("features.width")
+        decay = ", decaying" if told["decay"] == "linear" else ""
+        label = f"{told['learner'].strip('`')}, ε = {told['ε']}{decay}, {told['pixels']} pixels"
         lines[label] = {k or width: [each.accuracy for each in group] for k, group in by_cap.items()}
     return _against(lines, "k, hidden units that may fire (at the right: all)", "test accuracy, %")
 

@@ -8,7 +8,18 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from nne.training.config import flat
-from nne.training.io.results import IRRELEVANT, Row, Run, in_order, naturally, seeds, spread, standard_error, typed
+from nne.training.io.results import (
+    Row,
+    Run,
+    in_order,
+    is_number,
+    is_relevant,
+    naturally,
+    seeds,
+    spread,
+    standard_error,
+    typed,
+)
 from nne.training.logging import figures
 
 ELSEWHERE = {"learner.genes", "features.cap", "learner.rule"}
@@ -41,10 +52,8 @@ class Sweep:
 
 def relevant(run: Run) -> dict[str, Any]:
     """The keys that make a run what it is, lists as texts."""
-    every = flat(run.summary["config"])
-    kept = {name: value for name, value in every.items() if not name.startswith((*IRRELEVANT, "learner.evolve"))}
-    kept["trainer.max_steps"] = every.get("trainer.max_steps")
-    return {name: typed(value) if isinstance(value, list) else value for name, value in kept.items()}
+    kept = ((name, value) for name, value in flat(run.summary["config"]).items() if is_relevant(name))
+    return {name: typed(value) if isinstance(value, list) else value for name, value in kept}
 
 
 def sweeps(runs: list[Run]) -> list[Sweep]:
@@ -107,7 +116,7 @@ def figure(sweep: Sweep) -> Figure:
     """What the runs reached against the value of the key; single runs are dots."""
     picture, axes = figures.new(width=5.6)
     values = sweep.values
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    numbers = all(map(is_number, values))
     place = {value: value if numbers else i for i, value in enumerate(values)}
     for i, (words, line) in enumerate(sorted(sweep.lines.items(), key=lambda item: naturally(item[0]))):
         tried = [value for value in values if value in line]

@@ -271,16 +271,20 @@ def _by_cap(runs: list[Run], cell: Callable[[list[Run]], str]) -> list[Row]:
     rows = []
     for by_cap in tried:
         run = next(iter(by_cap.values()))[0]
-        row = {
-            "learner": f"`{run.key('learner.rule') or run.key('learner.optimiser')}`",
-            "ε": f"{run.key('learner.epsilon_1') or run.key('learner.learning_rate'):g}",
-            "decay": run.key("learner.decay"),
-            "pixels": "standardised" if run.key("features.standardise") else "raw",
-            "h": f"{run.key('features.width'):,}",
-            "epochs": f"at most {run.key('trainer.max_steps')}",
-        }
-        rows.append(row | {f"k = {k or 'none'}": cell(by_cap[k]) if k in by_cap else "" for k in caps})
+        rows.append(capped(run) | {f"k = {k or 'none'}": cell(by_cap[k]) if k in by_cap else "" for k in caps})
     return sorted(rows, key=lambda row: (row["learner"], row["pixels"], row["ε"], row["decay"]))
+
+
+def capped(run: Run) -> Row:
+    """What learns under a cap, and on what."""
+    return {
+        "learner": f"`{run.key('learner.rule') or run.key('learner.optimiser')}`",
+        "ε": f"{run.key('learner.epsilon_1') or run.key('learner.learning_rate'):g}",
+        "decay": run.key("learner.decay"),
+        "pixels": "standardised" if run.key("features.standardise") else "raw",
+        "h": f"{run.key('features.width'):,}",
+        "epochs": f"at most {run.key('trainer.max_steps')}",
+    }
 
 
 def settings_of(run: Run, experiments: Experiments) -> dict[str, Any]:

@@ -5,7 +5,6 @@ float64 and be no slower than PyTorch on a slice of the paper's work. What was f
 machine, so that a run that is resumed computes as it began.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from nne.population.torch import Population
 from nne.population.weights import WeightMatrix, sparse_weight_matrix
 from nne.training.errors import UserError
 from nne.training.io import compiler
-from nne.training.io.lock import locked
+from nne.training.io.cache import remembered
 from nne.training.models.network import Topology, sparse_topology
 from nne.training.parts import NetworkConfig
 from nne.training.seeding import generator
@@ -60,13 +59,7 @@ def check(dtype: torch.dtype) -> Check:
     library = compiler.compiled(kernel.SOURCE)
     kept = library.with_name(f"{library.stem}-{str(dtype).removeprefix('torch.')}.json")
     try:
-        if not kept.exists():
-            with locked(library.with_suffix(".lock"), wait=-1):  # one process measures, and others wait
-                if not kept.exists():
-                    partial = kept.with_suffix(".partial")
-                    partial.write_text(json.dumps(asdict(measure(dtype))) + "\n")
-                    partial.replace(kept)
-        return Check(**json.loads(kept.read_text()))
+        return Check(**remembered(kept, lambda: asdict(measure(dtype))))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"its check in {kept} cannot be kept ({error})") from error
 

@@ -1,9 +1,7 @@
 """Are the CUDA kernels right on this GPU, and worth it? Found out on a slice of the paper's work, and kept."""
 
 import hashlib
-import json
 import logging
-import os
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +14,7 @@ from nne.population.cuda import genotypes
 from nne.population.cuda.networks import CudaPopulation
 from nne.population.torch import Population
 from nne.training.errors import UserError
-from nne.training.io.cache import user_cache
+from nne.training.io.cache import remembered, user_cache
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +60,7 @@ def objection(device: torch.device) -> str | None:
     What was found once is kept for this GPU, these versions and these kernels.
     """
     try:
-        place = kept(device)
-        if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            partial = place.with_suffix(f".{os.getpid()}")
-            partial.write_text(json.dumps(asdict(measure(device))) + "\n")
-            partial.replace(place)
-        return Check(**json.loads(place.read_text())).objection
+        return Check(**remembered(kept(device), lambda: asdict(measure(device)))).objection
     except (UserError, RuntimeError) as failure:
         return str(failure)
     except (OSError, ValueError, TypeError) as error:

@@ -96,11 +96,11 @@ class GradientDescent(Learner):
                 right += (logits.argmax(dim=2) == labels).sum() / len(logits)
                 largest = torch.maximum(largest, logits.abs().max())
         self.steps += 1
-        figures = torch.stack([largest, loss, right]).tolist()  # here a GPU is waited for
+        size, lost, answered = torch.stack([largest, loss, right]).tolist()  # here a GPU is waited for
         return {
-            "logits/largest": figures[0],
-            "train/loss": figures[1] / images,
-            "train/accuracy": figures[2] / images,
+            "logits/largest": size,
+            "train/loss": lost / images,
+            "train/accuracy": answered / images,
             "learning_rate": self.optimiser.param_groups[0]["lr"],
         }
 

@@ -33,8 +33,11 @@ def read_digit(path: Path) -> Tensor:
     require(bool(strength.max() > 0), f"{path} is empty, or shows something else: there is no digit on it")
     digit, others = strokes(strength)
     require(not others, f"{path} has {others + 1} drawings side by side; cut it into one digit a picture")
-    require(_drawn(digit, strength), f"{path} does not look like a digit: it has other than a few strokes")
-    return torch.from_numpy(centred(digit)).float().flatten()
+    cut = _cut(digit)
+    fine = _fine(cut)
+    drawn = _drawn(fine > STROKE, strength)
+    require(drawn, f"{path} does not look like a digit: it has other than a few strokes")
+    return torch.from_numpy(centred(cut, fine)).float().flatten()
 
 
 def _fine(strength: Pixels) -> Pixels:
@@ -87,9 +90,8 @@ def _near(one: tuple[slice, slice], other: tuple[slice, slice]) -> bool:
     return bool(max(gaps) <= (0.25 if overlap > 0 else 0.08) * size)
 
 
-def _drawn(digit: Pixels, strength: Pixels) -> bool:
+def _drawn(mask: Mask, strength: Pixels) -> bool:
     """Whether it is made of strokes: not thick all over, not faint all over, without many holes or a long outline."""
-    mask = _fine(_cut(digit)) > STROKE
     size = max(mask.shape)
     labels, count = ndimage.label(~np.pad(mask, 1))
     holes = int((np.bincount(labels.flat, minlength=count + 1)[2:] > 0.002 * size**2).sum())
@@ -111,10 +113,11 @@ def _cut(digit: Pixels) -> Pixels:
     return digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def centred(digit: Pixels) -> Pixels:
-    """In a box of 20 x 20, its centre of mass in the middle of 28 x 28; thin strokes become as wide as MNIST's."""
-    cut = _cut(digit)
-    fine = _fine(cut)
+def centred(cut: Pixels, fine: Pixels) -> Pixels:
+    """In a box of 20 x 20, its centre of mass in the middle of 28 x 28; thin strokes become as wide as MNIST's.
+
+    ``fine`` is the same digit with more pixels, by which the width of its strokes is told.
+    """
     thin = THIN - BOX / max(fine.shape) * _width(fine > STROKE)
     if thin > 0:
         cut = _thicker(fine, (thin + 0.6) * max(fine.shape) / BOX)

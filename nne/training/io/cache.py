@@ -1,10 +1,15 @@
 """The project's folder in the user's cache: data sets that were downloaded, kernels that were compiled."""
 
+import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
+
+from nne.training.io.lock import locked
 
 
 def user_cache() -> Path:
@@ -21,6 +26,23 @@ def user_cache() -> Path:
         if os.access(there, os.W_OK):
             return usual
     return _temporary()
+
+
+def remembered(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What ``make`` gave when it was first asked, kept as JSON; one process makes it, and others wait.
+
+    Raises:
+        OSError, ValueError: it cannot be kept, or is damaged.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.with_suffix(".lock"), wait=-1):
+            if not path.exists():
+                partial = path.with_suffix(".partial")
+                partial.write_text(json.dumps(make()) + "\n")
+                partial.replace(path)
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result
 
 
 def _temporary() -> Path:

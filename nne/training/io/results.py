@@ -144,8 +144,12 @@ def settings(run: Run, experiment: Mapping[str, Any]) -> dict[str, Any]:
     """What a run has otherwise than its experiment (a configuration as ``to_dict`` gives it)."""
     wanted, given = flat(experiment), flat(run.summary["config"])
     differing = {name: value for name, value in given.items() if value != wanted.get(name)}
-    relevant = {name for name in differing if not name.startswith(IRRELEVANT) or name == "trainer.max_steps"}
-    return {name: differing[name] for name in sorted(relevant) if not name.startswith("learner.evolve")}
+    return {name: differing[name] for name in sorted(differing) if is_relevant(name)}
+
+
+def is_relevant(name: str) -> bool:
+    """Whether a key makes a run another experiment."""
+    return name == "trainer.max_steps" or not name.startswith((*IRRELEVANT, "learner.evolve"))
 
 
 def typed(value: Any) -> str:
@@ -175,7 +179,7 @@ def spread(values: Iterable[float], digits: int = 1) -> str:
 
 def in_order(values: Iterable[Any]) -> list[tuple[bool, float, str]]:
     """A key that sorts numbers as numbers, and before them what is none."""
-    return [(True, float(value), "") if _is_number(value) else (False, 0.0, str(value)) for value in values]
+    return [(True, float(value), "") if is_number(value) else (False, 0.0, str(value)) for value in values]
 
 
 def naturally(text: str) -> list[tuple[bool, float, str]]:
@@ -184,7 +188,8 @@ def naturally(text: str) -> list[tuple[bool, float, str]]:
     return in_order(float(part) if i % 2 else part for i, part in enumerate(parts))
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether it is one, and no truth value."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from nne.training.cli import Job
 from nne.training.config import flat
-from nne.training.io.results import in_order, spread
+from nne.training.io.results import Run, in_order, seeds, spread
 from nne.training.io.run_folder import SUMMARY
 from nne.training.learner import shown
 
@@ -57,22 +57,20 @@ def table(jobs: list[Job]) -> Table | None:
     """The results of a sweep, over its seeds where it has several: mean ± standard error; None if no job ended."""
     names = varying(jobs)
     settings = [name for name in names if name != "seed"]
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    groups: dict[tuple[Any, ...], list[Run]] = {}
     for job in jobs:
         if job.folder and (job.folder / SUMMARY).exists():
-            summary = json.loads((job.folder / SUMMARY).read_text())
-            chosen = {"experiment": job.experiment, **flat(summary["config"]), **_chosen(job)}
-            groups.setdefault(tuple(chosen.get(name) for name in settings), []).append(summary)
+            run = Run(job.folder, json.loads((job.folder / SUMMARY).read_text()))
+            chosen = {"experiment": job.experiment, **flat(run.summary["config"]), **_chosen(job)}
+            groups.setdefault(tuple(chosen.get(name) for name in settings), []).append(run)
     if not groups:
         return None
-    headline = next(iter(groups.values()))[0]["headline"]
-    factor, unit, digits = (100, ", %", 2) if headline.startswith("test/") else (1, "", 4)
-    rows = Table(*settings, headline.removeprefix("test/") + unit, "seeds", "steps", "seconds")
-    for values, summaries in sorted(groups.items(), key=lambda group: in_order(group[0])):
-        result = spread((factor * each[each["result"]] for each in summaries), digits)
-        seeds = ",".join(map(str, sorted(each["seed"] for each in summaries)))
-        means = (f"{mean(each[name] for each in summaries):.0f}" for name in ("steps", "seconds"))
-        rows.add_row(*map(str, values), result, seeds, *means)
+    first = next(iter(groups.values()))[0]
+    unit, digits = (", %", 2) if first.tells_classes else ("", 4)
+    rows = Table(*settings, first.headline.removeprefix("test/") + unit, "seeds", "steps", "seconds")
+    for values, runs in sorted(groups.items(), key=lambda group: in_order(group[0])):
+        means = (f"{mean(run.summary[name] for run in runs):.0f}" for name in ("steps", "seconds"))
+        rows.add_row(*map(str, values), spread((run.result for run in runs), digits), seeds(runs), *means)
     return rows
 
 
