@@ -141,17 +141,38 @@ class Evolution:
             after, memory, selected = self.recorded(before, memory, delta, strength, x)
         else:
             after, memory, selected = self.select(before, memory, delta, epsilon, self.tiles)
-        p, right = self.p.index_copy(0, self.free, after), (delta.abs() <= LARGEST).all()
-        figures = torch.cat([selected, torch.stack([heterozygosity(p), fixed_fraction(p), right.double()])])
-        *told, right_here = figures.tolist()  # here a GPU is waited for
-        require(bool(right_here), f"fitness must be finite numbers of at most {LARGEST:.0e} in size")
-        metrics = dict(zip(FIGURES, told, strict=True))
+        p, memory = self.p.index_copy(0, self.free, after), self.memory.index_copy(1, self.free, memory)
+        told = self.told(p, delta, selected).tolist()  # here a GPU is waited for
+
+        def fittest(individual: int) -> Tensor:
+            return draw(drawn_from, self.seed, self.generation, range(individual, individual + 1))[0]
+
+        return self.go_on(p, memory, told, epsilon, fittest)
+
+    def told(self, p: Tensor, delta: Tensor, selected: Tensor) -> Tensor:
+        """The figures of ``FIGURES``, and whether the fitness was right."""
+        right = (delta.abs() <= LARGEST).all()
+        return torch.cat([selected, torch.stack([heterozygosity(p), fixed_fraction(p), right.double()])])
+
+    def go_on(
+        self, p: Tensor, memory: Tensor, told: list[float], epsilon: float, fittest: Callable[[int], Tensor]
+    ) -> Metrics:
+        """To the next generation, of allele frequencies ``p``; ``fittest`` gives the genotype of an individual.
+
+        Raises:
+            UserError: the fitness was not ``N`` numbers of at most 10^150 in size.
+        """
+        *figures, right = told
+        require(bool(right), f"fitness must be finite numbers of at most {LARGEST:.0e} in size")
+        metrics = dict(zip(FIGURES, figures, strict=True))
         self.p = p
-        self.memory = self.memory.index_copy(1, self.free, memory)
+        self.memory = memory
         self.asked = False
         if self.margin is not None:
             self.freeze(self.margin)
-        self.remember_best(drawn_from, int(metrics.pop("fittest")), metrics["fitness/best"])
+        individual, fitness = int(metrics.pop("fittest")), metrics["fitness/best"]
+        if fitness > self.best.fitness:
+            self.best = Individual(fittest(individual), fitness)
         self.predicted, metrics["response/predicted"] = self.predicted + metrics["response/predicted"], self.predicted
         if self.generation == 0:
             self.first = metrics["response/realised"]
@@ -184,12 +205,6 @@ class Evolution:
         """Some individuals at their free genes, in order; of none, one tile of no individuals."""
         for start in range(individuals.start, individuals.stop, self.execution.tile) or (individuals.start,):
             yield self.ask_free(range(start, min(start + self.execution.tile, individuals.stop)))
-
-    def remember_best(self, p: Tensor, individual: int, fitness: float) -> None:
-        """Keep this generation's fittest individual, drawn from ``p``, if it is fitter than any before."""
-        if fitness > self.best.fitness:
-            (x,) = draw(p, self.seed, self.generation, range(individual, individual + 1))
-            self.best = Individual(x, fitness)
 
     def freeze(self, margin: float) -> None:
         """Fix the free alleles within ``margin`` of 0 or 1, if they are enough to be worth it."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from nne.population.cpp import kernel
+from nne.population.cuda import genotypes as cuda
 from nne.training import plugin
 from nne.training.errors import require
 
@@ -129,7 +130,12 @@ def carrier_sums(genotypes: Iterable[Tensor], rows: Tensor, backend: str = "torc
     start, sums = 0, torch.zeros(len(rows), 1, dtype=torch.float64, device=rows.device)
     for x in genotypes:
         part = rows[:, start : start + len(x)].double()
-        sums = sums + (kernel.carrier_sums(x, part) if backend == "cpp" else part @ x.double())
+        if backend == "cpp":
+            sums = sums + kernel.carrier_sums(x, part)
+        elif cuda.loaded(x.device):
+            sums = sums + cuda.carrier_sums(x, part)
+        else:
+            sums = sums + part @ x.double()
         start += len(x)
     return sums
 

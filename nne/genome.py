@@ -33,7 +33,12 @@ def draw(
     2^-32. ``stream`` keeps the individuals drawn for a test apart from those drawn to evolve. ``genes``: which of the
     genome's genes the entries of ``p`` are, if not all.
     """
-    first, second = _individual_keys(key(seed, stream, generation), individuals, p.device)
+    return draw_keyed(p, key(seed, stream, generation), individuals, genes)
+
+
+def draw_keyed(p: Tensor, key: int | Tensor, individuals: range, genes: Tensor | None = None) -> Tensor:
+    """The same, by the key of seed, stream and generation: an integer, or a tensor ``[]`` int64."""
+    first, second = _individual_keys(key, individuals, p.device)
     which = torch.arange(len(p), dtype=torch.int32, device=p.device) if genes is None else genes.int()
     threshold = (p * 2.0**32).round().long() - 2**31
     always = threshold == 2**31
@@ -58,7 +63,7 @@ def fixed_fraction(p: Tensor, margin: float = 0.01) -> Tensor:
     return (torch.minimum(p, 1 - p) <= margin).double().mean()
 
 
-def _individual_keys(base: int, individuals: range, device: torch.device) -> tuple[Tensor, Tensor]:
+def _individual_keys(base: int | Tensor, individuals: range, device: torch.device) -> tuple[Tensor, Tensor]:
     """Two 32-bit keys for each individual, by SplitMix64 (Steele, Lea and Flood 2014) at ``base + individual``."""
     z = torch.arange(individuals.start, individuals.stop, dtype=torch.int64, device=device)
     z = z * _signed(GOLDEN_64, 64) + base

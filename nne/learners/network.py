@@ -13,6 +13,7 @@ from nne.learners.config import EvolutionConfig
 from nne.learners.metrics import Performance, measure
 from nne.population.base import SparseNetworks
 from nne.population.factory import populations, with_backend
+from nne.replay import Replay
 from nne.selection import Execution
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
@@ -72,6 +73,9 @@ class NetworkEvolution(Learner):
         self.history = {0: self.evolution.p}
         self.trajectories = {0: self.evolution.p[:LOCI]}
         self.temperature = learner_config.temperature or self.spread_of_logits()
+        at_once = self.population.static and len(self.images) <= self.population.tiling.gathered
+        whole = self.evolution.replays and at_once
+        self.replay = Replay(self.evolution, self.rewards_of_all, self.chosen, self.epsilon) if whole else None
 
     @property
     def generation(self) -> int:
@@ -80,9 +84,10 @@ class NetworkEvolution(Learner):
 
     def step(self) -> Metrics:
         """One generation."""
-        images, labels = self.minibatch()
-        delta = self.rewards(images, labels)
-        metrics = self.evolution.tell(delta, self.epsilon)
+        if self.replay:
+            metrics = self.replay.step()
+        else:
+            metrics = self.evolution.tell(self.rewards(*self.minibatch()), self.epsilon(self.generation))
         self.fixed = self.evolution.p, metrics["population/fixed"]
         self.fold()
         if is_milestone(self.generation):
@@ -95,9 +100,15 @@ class NetworkEvolution(Learner):
         """The images of this generation, the same for every individual."""
         if self.learner_config.batch is None:
             return self.images, self.labels
-        everyone = torch.randperm(len(self.labels), generator=generator(self.seed, "minibatch", self.generation))
-        chosen = everyone[: self.learner_config.batch].to(self.device)
+        chosen = self.chosen(self.generation).to(self.device)
         return self.images[chosen], self.labels[chosen]
+
+    def chosen(self, generation: int) -> Tensor:
+        """The places of a generation's images, ``[batch]`` int64; of none, if it sees all."""
+        if self.learner_config.batch is None:
+            return torch.empty(0, dtype=torch.int64)
+        everyone = torch.randperm(len(self.labels), generator=generator(self.seed, "minibatch", generation))
+        return everyone[: self.learner_config.batch]
 
     def genotypes(self, individuals: range) -> Tensor:
         """Some individuals of this generation: their free genes and, once some are frozen, a 1 for all of those."""
@@ -113,6 +124,11 @@ class NetworkEvolution(Learner):
     def rewards(self, images: Tensor, labels: Tensor) -> Tensor:
         """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1)."""
         return self.rewards_of(self.genotypes, self.learner_config.population, images, labels)
+
+    def rewards_of_all(self, x: Tensor, chosen: Tensor) -> Tensor:
+        """The same of genotypes ``x: [N, n]`` at once, on the images that are ``chosen``."""
+        images, labels = (self.images[chosen], self.labels[chosen]) if len(chosen) else (self.images, self.labels)
+        return self.population.rewards(x, self.population.gather(images), labels, self.temperature) / len(labels)
 
     def rewards_of(
         self, genotypes: Callable[[range], Tensor], individuals: int, images: Tensor, labels: Tensor
@@ -141,14 +157,13 @@ class NetworkEvolution(Learner):
         variance = round_for_exact_sum(centred.square()).sum(dim=1) / (self.population.classes - 1)
         return float(exact_sum(root(variance))) / len(classes) or 1.0
 
-    @property
-    def epsilon(self) -> float:
-        """Strength of selection now: weak at first; then, if so configured, geometrically to ``epsilon_final``."""
+    def epsilon(self, generation: int) -> float:
+        """Strength of selection: weak at first; then, if so configured, geometrically to ``epsilon_final``."""
         start, final = self.learner_config.epsilon, self.learner_config.epsilon_final
         if final is None or self.generations is None:
             return start
         weak = self.learner_config.weak_until
-        progress = min(max((self.generation / self.generations - weak) / (1 - weak), 0.0), 1.0)
+        progress = min(max((generation / self.generations - weak) / (1 - weak), 0.0), 1.0)
         return float(start * (final / start) ** progress)
 
     def performance(self, images: Tensor, labels: Tensor, count: int | None = None) -> Performance:

@@ -57,6 +57,8 @@ class Networks(ABC):
     dtype: torch.dtype
     rows: WeightMatrix
     """``W``, row by row as it is used, in full precision."""
+    static = False
+    """Whether a tile on gathered images launches the same kernels whatever the numbers are: a GPU can replay them."""
 
     @abstractmethod
     def gather(self, images: Tensor) -> Any:
@@ -134,6 +136,7 @@ class SparseNetworks(Networks):
     topology: Topology
     whole: WeightMatrix
     cap: int | None
+    static = True
 
     def dense_forward(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """As full matrices, with zeros for absent links."""

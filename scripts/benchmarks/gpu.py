@@ -80,7 +80,7 @@ def parts(learner: NetworkEvolution, dense: bool, dtype: torch.dtype) -> dict[st
         whole |= {
             "draw": lambda: draw(evolution.p, 0, evolution.generation, range(N)),
             "express": lambda: kernels.express(tile, W, rectified=False),
-            "evaluate": lambda: kernels.evaluate(weights, len(tile), seen[0], labels, len(images), 1.0, 1.0),
+            "evaluate": lambda: population.evaluated(weights, len(tile), seen, labels, 1.0),
             "gather": lambda: population.gather(images),
         }
     else:

@@ -112,7 +112,7 @@ def test_selection_is_weak_then_strong(small: Config, digits: Dataset, fp32: Com
     learner = NetworkEvolution(altered(small, epsilon=2.0, epsilon_final=8.0, weak_until=0.5), digits, fp32)
     strengths = {}
     for learner.evolution.generation in (0, 10, 15, 20, 30):
-        strengths[learner.evolution.generation] = learner.epsilon
+        strengths[learner.evolution.generation] = learner.epsilon(learner.generation)
     assert strengths == pytest.approx({0: 2, 10: 2, 15: 4, 20: 8, 30: 8})
 
 

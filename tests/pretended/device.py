@@ -125,6 +125,7 @@ def _asks_for_gpu(device: Any) -> bool:
 
 def _dispatch(function: Any, args: Any, kwargs: Any) -> Any:
     name = function._schema.name.removeprefix("aten::")
+    kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}
     flat, _ = tree_flatten((args, kwargs))
     tensors = [each for each in flat if isinstance(each, Tensor)]
     ours = [each for each in tensors if isinstance(each, OnGPU)]
@@ -141,13 +142,14 @@ def _dispatch(function: Any, args: Any, kwargs: Any) -> Any:
     to_host = name == "_local_scalar_dense" or (device is not None and not _asks_for_gpu(device))
     if name == "copy_":
         to_host = not isinstance(args[0], OnGPU)
-    if to_host or name in WAITS or _masks(name, args):
+    at_leisure = name == "copy_" and len(args) > 2 and args[2]  # an event says when it is done
+    if (to_host and not at_leisure) or name in WAITS or _masks(name, args):
         counts.waits[f"{_line()} {name}"] += counts.counting
     source = args[1] if name == "copy_" else args[0] if name == "_to_copy" else None
     if isinstance(source, Tensor) and not isinstance(source, OnGPU) and not to_host:
         counts.uploads[f"{_line()} {name} {tuple(source.shape)}"] += counts.counting
     if device is not None:
-        kwargs = {**{key: value for key, value in kwargs.items() if key != "pin_memory"}, "device": CPU}
+        kwargs = {**kwargs, "device": CPU}
     held_args, held_kwargs = tree_map_only(OnGPU, lambda each: each.held, (args, kwargs))
     result = function(*held_args, **held_kwargs)
     if to_host:
@@ -185,6 +187,21 @@ def _refuse_mixed(name: str, function: Any, args: Any, tensors: list[Tensor]) ->
             raise RefusedError(f"{name}: {tuple(each.shape)} on the CPU with tensors on the GPU, at {_line()}")
 
 
+class _Event:
+    """What the host waits for on a GPU."""
+
+    def record(self) -> None:
+        """Nothing is under way here."""
+
+    def synchronize(self) -> None:
+        counts.waits[f"{_line()} an event"] += counts.counting
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    """In place of pinning memory."""
+    return tensor
+
+
 def _not_recorded(self: Any, *inputs: Tensor) -> tuple[Tensor, ...]:
     """In place of a CUDA graph's replay: the function itself."""
     return tuple(self.function(*(each.clone() for each in inputs)))
@@ -213,9 +230,12 @@ def pretended() -> Iterator[Counts]:
     }
     from nne.training.graph import Recorded
 
-    before, replayed = {name: getattr(torch.cuda, name) for name in answers}, Recorded.__call__
+    before = {name: getattr(torch.cuda, name) for name in [*answers, "Event"]}
+    replayed, pinned = Recorded.__call__, Tensor.pin_memory
     for name, answer in answers.items():
         setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+    torch.cuda.Event = _Event  # type: ignore[assignment, misc]
+    Tensor.pin_memory = _as_it_is  # type: ignore[assignment, method-assign]
     Recorded.__call__ = _not_recorded  # type: ignore[method-assign]
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     lifted = torch._C._only_lift_cpu_tensors()
@@ -229,4 +249,5 @@ def pretended() -> Iterator[Counts]:
         for name, function in before.items():
             setattr(torch.cuda, name, function)
         Recorded.__call__ = replayed  # type: ignore[method-assign]
+        Tensor.pin_memory = pinned  # type: ignore[method-assign]
         torch.use_deterministic_algorithms(False)

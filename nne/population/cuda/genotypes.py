@@ -1,4 +1,4 @@
-"""Genotypes drawn by the CUDA kernel, once it has been compiled in this process."""
+"""Genotypes by the CUDA kernels of ``genotypes.cu``, once they have been compiled in this process."""
 
 from pathlib import Path
 
@@ -7,33 +7,54 @@ from torch import Tensor
 
 from nne.population.cuda.driver import Kernels
 
-SOURCE = Path(__file__).with_name("kernels.cu")
+SOURCE = Path(__file__).with_name("genotypes.cu")
 THREADS = 256
-ANY = {"C": 2, "WB": 2, "WN": 1, "MAX_STEPS": 1, "STAGES": 2}  # sizes that the drawing does not depend on
+INDIVIDUALS = 64  # that one thread adds up over
 _kernels: dict[torch.device, Kernels] = {}
 
 
 def load(device: torch.device) -> None:
-    """Have the kernel ready on a GPU.
+    """Have the kernels ready on a GPU.
 
     Raises:
-        UserError: it cannot be compiled.
+        UserError: they cannot be compiled.
     """
     if device not in _kernels:
-        _kernels[device] = Kernels(SOURCE, ANY, device)
+        _kernels[device] = Kernels(SOURCE, {}, device)
 
 
 def loaded(device: torch.device) -> bool:
-    """Whether it is ready there."""
+    """Whether they are ready there."""
     return device in _kernels
 
 
 def draw(genes: Tensor, threshold: Tensor, always: Tensor, keys: Tensor) -> Tensor:
     """``x: [N, n]`` bool; the arguments are those of ``nne.population.cpp.kernel.draw``."""
     x = torch.empty(len(keys), len(genes), dtype=torch.bool, device=genes.device)
-    grid = -(-len(genes) // THREADS), len(keys)
-    given = genes, threshold, always, keys, x, len(genes)
-    _kernels[genes.device].launch(
-        "draw", grid, THREADS, *(t.contiguous() if isinstance(t, Tensor) else t for t in given)
-    )
+    given = (tensor.contiguous() for tensor in (genes, threshold, always, keys, x))
+    _launch("draw", x, (len(keys),), *given, len(genes))
     return x
+
+
+def pack(x: Tensor, words: int) -> Tensor:
+    """``[n, words]`` int32: genotypes ``x: [N, n]`` bool as bits, 32 a word."""
+    N, n = x.shape
+    bits = torch.empty(n, words, dtype=torch.int32, device=x.device)
+    _launch("pack", x, (words,), x.contiguous(), bits, N, n, words)
+    return bits
+
+
+def carrier_sums(x: Tensor, rows: Tensor) -> Tensor:
+    """``[k, n]`` float64: sums over the carriers of each gene of ``x: [N, n]`` bool, of ``rows: [k, N]`` float64 that
+    add up without rounding."""
+    N, n = x.shape
+    sums = rows.new_zeros(len(rows), n)
+    shares = -(-N // INDIVIDUALS), len(rows)
+    _launch("carrier_sums", x, shares, x.contiguous(), rows.contiguous(), sums, N, n, INDIVIDUALS)
+    return sums
+
+
+def _launch(name: str, x: Tensor, shares: tuple[int, ...], *given: Tensor | int) -> None:
+    """A thread for each gene, and each of ``shares``."""
+    if x.numel():
+        _kernels[x.device].launch(name, (-(-x.shape[1] // THREADS), *shares), THREADS, *given)

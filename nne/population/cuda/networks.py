@@ -5,8 +5,10 @@ import math
 import torch
 from torch import Tensor
 
+from nne.fitness import reward
 from nne.population.base import MEMORY_SHARE, SparseNetworks, Tiling
-from nne.population.cuda.fused import GROUP, STEP, Fused, Sizes
+from nne.population.cuda import genotypes
+from nne.population.cuda.fused import GROUP, QUAD, STEP, Fused, Sizes
 from nne.population.layout import in_steps
 from nne.population.weights import WeightMatrix
 from nne.training.device import total_memory
@@ -16,7 +18,7 @@ FILLED = 128  # images that rows of pixels are filled up to
 
 
 class CudaPopulation(SparseNetworks):
-    """The networks of ``nne.population.torch.Population``, by the kernels of ``kernels.cu``.
+    """The networks of ``nne.population.torch.Population``, by the kernels of ``networks.cu``.
 
     Args:
         topology, W, seen, device: as there; one hidden layer, and ``g`` the identity or relu.
@@ -34,7 +36,9 @@ class CudaPopulation(SparseNetworks):
         self.classes = topology.classes
         self.seen = seen.nonzero()[:, 0].to(device)
         slots, place, first = in_steps(topology, seen.cpu(), STEP)
-        sizes = Sizes(len(self.seen) + 1, topology.classes, max(int(first.diff().max()), 1))
+        ends = torch.cat([first[::QUAD], first[-1:]])
+        sizes = Sizes(len(self.seen) + 1, topology.classes, max(int(ends.diff().max()), 1))
+        genotypes.load(device)
         self.kernels = Fused(sizes, first, place, device)
         memory = int(total_memory(device) * MEMORY_SHARE)
         of_weights = len(slots) * 4
@@ -58,14 +62,23 @@ class CudaPopulation(SparseNetworks):
 
     def logits(self, x: Tensor, seen: tuple[Tensor, int]) -> Tensor:
         """One tile of genotypes ``x: [N, n]`` bool: ``[N, C, B]`` float32."""
-        return self._evaluate(x, seen, None, 1.0)
+        pixels, B = seen
+        return self.kernels.logits(self._express(x), len(x), pixels, B)
 
     def rewards(self, x: Tensor, seen: tuple[Tensor, int], labels: Tensor, temperature: float) -> Tensor:
         """``[N]`` float64: the rewards of one tile, added up over images."""
-        return self._evaluate(x, seen, labels, temperature).double().sum(dim=0)
+        return self.evaluated(self._express(x), len(x), seen, labels, temperature)
 
-    def _evaluate(self, x: Tensor, seen: tuple[Tensor, int], labels: Tensor | None, temperature: float) -> Tensor:
+    def evaluated(
+        self, weights: tuple[Tensor, Tensor], N: int, seen: tuple[Tensor, int], labels: Tensor, temperature: float
+    ) -> Tensor:
+        """The rewards of ``N`` genotypes that are expressed as ``weights``."""
         pixels, B = seen
-        weights = self.kernels.express(x, self.W, rectified=self.W.g is torch.relu_)
+        if self.kernels.shape(N, B).parts > 1:  # no block has the whole logits
+            logits = self.kernels.logits(weights, N, pixels, B)
+            return reward(logits, labels, temperature).sum(dim=1, dtype=torch.float64)
         ceiling = math.log(self.classes) ** 2
-        return self.kernels.evaluate(weights, len(x), pixels, labels, B, temperature, ceiling)
+        return self.kernels.rewards(weights, N, pixels, labels, temperature, ceiling).double().sum(dim=0)
+
+    def _express(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.kernels.express(x, self.W, rectified=self.W.g is torch.relu_)

@@ -70,7 +70,7 @@ def objection(device: torch.device) -> str | None:
 def kept(device: torch.device) -> Path:
     """The file in the user's cache that a check is kept in."""
     properties = torch.cuda.get_device_properties(device)
-    kernels = (Path(__file__).parent / "kernels.cu").read_bytes()
+    kernels = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.cu")))
     about = f"{properties.name} {properties.total_memory} {torch.__version__} {torch.version.cuda}".encode()
     return user_cache() / "kernels" / f"cuda-{hashlib.sha256(about + kernels).hexdigest()[:16]}.json"
 

@@ -2,6 +2,7 @@
 // by exchanging what they hold; copies into shared memory arrive no sooner than they are waited for; shared memory holds
 // nonsense at first. Launched as by cuLaunchKernel: `emulate(name, grid, threads, shared, arguments)`.
 
+#include <atomic>
 #include <barrier>
 #include <bit>
 #include <cmath>
@@ -21,9 +22,9 @@
 #define __shared__ static
 #define DYNAMIC_SHARED(name) unsigned char* name = block->shared.data() + block->offset
 
+struct uint2 { unsigned x, y; };
 struct uint4 { unsigned x, y, z, w; };
-struct float4 { float x, y, z, w; };
-struct Place { unsigned x = 0, y = 0; };
+struct Place { unsigned x = 0, y = 0, z = 0; };
 
 struct Warp {
     std::barrier<> meet{32};
@@ -73,17 +74,17 @@ static void end_of_stage() {
     next_stage.clear();
 }
 
-template <int PENDING>
 static void await_stages() {
-    for (; stages.size() > PENDING; stages.pop_front())
+    for (; !stages.empty(); stages.pop_front())
         for (const Copy& copy : stages.front()) std::memcpy(copy.to, copy.from, 16);
 }
 
-static void load_transposed(unsigned (&m)[4], const void* row) {
+static uint4 load_transposed(const void* row) {
     Warp& warp = own_warp();
     const int lane = own_lane();
     warp.rows[lane] = row;
     __syncwarp();
+    unsigned m[4];
     for (int i = 0; i < 4; i++) {
         std::uint16_t pair[2];
         for (int half = 0; half < 2; half++)
@@ -91,7 +92,23 @@ static void load_transposed(unsigned (&m)[4], const void* row) {
         m[i] = pair[0] | unsigned(pair[1]) << 16;
     }
     __syncwarp();
+    return {m[0], m[1], m[2], m[3]};
 }
+
+static unsigned bfloat16(float value);
+
+static unsigned active(float low, float high) {
+    return bfloat16(low > 0 ? low : 0) | bfloat16(high > 0 ? high : 0) << 16;
+}
+
+static unsigned __byte_perm(unsigned low, unsigned high, unsigned selection) {
+    const std::uint64_t bytes = low | std::uint64_t(high) << 32;
+    unsigned result = 0;
+    for (int i = 0; i < 4; i++) result |= unsigned(bytes >> 8 * (selection >> 4 * i & 7) & 0xFF) << 8 * i;
+    return result;
+}
+
+static void atomicAdd(double* sum, double value) { std::atomic_ref<double>(*sum).fetch_add(value); }
 
 static float widened(unsigned pair, int half) { return std::bit_cast<float>((half ? pair >> 16 : pair & 0xFFFF) << 16); }
 

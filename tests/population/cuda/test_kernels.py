@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nne.fitness import reward, standardise
+from nne.fitness import reward, round_for_exact_sum, standardise
 from nne.genome import draw, initial_frequencies
 from nne.population.cuda import fused, genotypes
-from nne.population.cuda.genotypes import SOURCE
+from nne.population.cuda.fused import SOURCE, Shape
 from nne.population.cuda.networks import CudaPopulation
 from nne.training.errors import UserError
 from nne.training.io import compiler
@@ -48,7 +48,7 @@ class EmulatedKernels:
         self.library = emulated(tuple(macros.items()))
 
     def launch(
-        self, name: str, grid: tuple[int, int], threads: int, *arguments: Tensor | int | float, shared: int = 0
+        self, name: str, grid: tuple[int, ...], threads: int, *arguments: Tensor | int | float, shared: int = 0
     ) -> None:
         values: list[ctypes.c_void_p | ctypes.c_int | ctypes.c_float] = []
         for argument in arguments:
@@ -58,7 +58,7 @@ class EmulatedKernels:
             else:
                 values.append(ctypes.c_int(argument) if isinstance(argument, int) else ctypes.c_float(argument))
         addresses = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
-        self.library.emulate(name.encode(), *grid, threads, shared, addresses)
+        self.library.emulate(name.encode(), *(*grid, 1, 1)[:3], threads, shared, addresses)
 
 
 @pytest.fixture(autouse=True)
@@ -90,36 +90,39 @@ def drawn(p: Tensor, seed: int, generation: int, individuals: range) -> Tensor:
         return draw(p, seed, generation, individuals)
 
 
+def as_bfloat16(values: Tensor) -> Tensor:
+    """In float64 again."""
+    return values.float().bfloat16().double()
+
+
 def rounded(case: Case, x: Tensor) -> Tensor:
-    """Logits ``[N, C, B]`` in float64, of weights and pixels as the kernels round them."""
+    """Logits ``[N, C, B]`` in float64, of weights, pixels and active units as the kernels round them."""
     (layer,) = case.topology.layers
     weights = case.W.g(x.double() @ case.W.dense().T.double())
     result = []
     for w in weights:
         full = torch.zeros(layer.sources, layer.units, dtype=torch.float64)
-        full[layer.source, layer.unit] = w[: len(layer.unit)].float().bfloat16().double()
-        h = (case.images.bfloat16().double() @ full).relu()
-        result.append((h @ w[len(layer.unit) :].view(-1, case.topology.classes)).T)
+        full[layer.source, layer.unit] = as_bfloat16(w[: len(layer.unit)])
+        h = as_bfloat16((as_bfloat16(case.images) @ full).relu())
+        result.append((h @ as_bfloat16(w[len(layer.unit) :]).view(-1, case.topology.classes)).T)
     return torch.stack(result)
 
 
-@pytest.mark.parametrize("block", fused.BLOCKS)
-@settings(max_examples=3)
+@pytest.mark.parametrize("shape", [Shape(*block, parts) for block in fused.BLOCKS for parts in (1, 2)])
+@settings(max_examples=2)
 @given(
     data=st.data(),
     individuals=st.integers(1, 40),
     frozen=st.booleans(),
 )
-def test_networks_are_those_of_float64(
-    block: tuple[int, int], data: st.DataObject, individuals: int, frozen: bool
-) -> None:
-    case = data.draw(cases(["identity", "relu"], images=150, hidden=st.integers(1, 7)))
+def test_networks_are_those_of_float64(shape: Shape, data: st.DataObject, individuals: int, frozen: bool) -> None:
+    case = data.draw(cases(["identity", "relu"], images=150, hidden=st.integers(1, 11)))
     p, y, free = case.p, case.images, torch.arange(0, len(case.p), 2)
     if frozen:
         p = p.round().index_copy(0, free, p[free])
     x = given_x = draw(p, case.seed, 0, range(individuals))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fused, "best_block", lambda *sizes: block)
+        patch.setattr(fused, "best_shape", lambda *sizes: shape)
         population = CudaPopulation(case.topology, case.W, case.seen, CPU)
         if frozen:
             population.fold(p, free)
@@ -130,6 +133,15 @@ def test_networks_are_those_of_float64(
         labels = torch.arange(len(y)) % case.topology.classes
         result = population.rewards(given_x, population.gather(y), labels, 0.7)
     torch.testing.assert_close(result, reward(expected, labels, 0.7).sum(dim=1), rtol=1e-2, atol=1e-2)
+
+
+@settings(max_examples=8)
+@given(genes=st.integers(1, 600), individuals=st.integers(1, 150), rows=st.integers(1, 3), seed=st.integers(0, 99))
+def test_sums_over_carriers_have_the_same_bits(genes: int, individuals: int, rows: int, seed: int) -> None:
+    x = draw(initial_frequencies(genes, seed), seed, 0, range(individuals))
+    figures = round_for_exact_sum(torch.randn(rows, individuals, generator=torch.Generator().manual_seed(seed)))
+    genotypes.load(CPU)
+    assert torch.equal(genotypes.carrier_sums(x, figures), figures @ x.double())
 
 
 def test_bfloat16_selects_in_the_same_direction() -> None:
@@ -148,18 +160,19 @@ def test_bfloat16_selects_in_the_same_direction() -> None:
 
 
 def test_a_network_that_does_not_fit_says_so() -> None:
-    assert fused.fitting(fused.Sizes(785, 10, 7), 232_448)[0] == (4, 2)  # an H100
-    assert fused.fitting(fused.Sizes(785, 10, 7), 166_912)[0] == (2, 4)  # an A100
+    assert fused.fitting(fused.Sizes(785, 10, 26), 232_448)[0] == (2, 4)  # an H100
+    assert fused.fitting(fused.Sizes(785, 10, 26), 166_912)[0] == (2, 2)  # an A100
     with pytest.raises(UserError, match=r"needs \d+ bytes of shared memory, and the GPU has 101376"):
-        fused.fitting(fused.Sizes(785, 10, 7), 101_376)  # a GPU for graphics
+        fused.fitting(fused.Sizes(785, 10, 26), 101_376)  # a GPU for graphics
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no CUDA toolkit here")
 @pytest.mark.parametrize("capability", ["80", "90", "100"])
 def test_it_compiles_for_real_gpus_without_spills(capability: str, tmp_path: Path) -> None:
-    for block in fused.BLOCKS:
-        macros = [f"-D{name}={value}" for name, value in fused.Sizes(785, 10, 7).macros(*block).items()]
-        line = ["nvcc", "-std=c++17", f"-arch=sm_{capability}", *macros, "-Xptxas", "-v", "-cubin"]
-        made = subprocess.run([*line, "-o", str(tmp_path / "k"), str(SOURCE)], capture_output=True, text=True)
+    macros = [fused.Sizes(785, 10, 26).macros(*block) for block in fused.BLOCKS]
+    for source, defined in [(genotypes.SOURCE, {}), *((SOURCE, each) for each in macros)]:
+        given = [f"-D{name}={value}" for name, value in defined.items()]
+        line = ["nvcc", "-std=c++17", f"-arch=sm_{capability}", *given, "-Xptxas", "-v", "-cubin"]
+        made = subprocess.run([*line, "-o", str(tmp_path / "k"), str(source)], capture_output=True, text=True)
         assert made.returncode == 0, made.stderr
-        assert made.stderr.count("0 bytes spill stores, 0 bytes spill loads") == 5
+        assert made.stderr.count("0 bytes spill stores, 0 bytes spill loads") == 3
