@@ -31,6 +31,7 @@ def learnt(config: Any) -> tuple[str, str, dict[str, float]]:
     saved = {name: tensor.cpu() for name, tensor in learner.state_dict().items()}
     other.load_state_dict(saved)
     first = state_sha256(learner.state_dict())
+    other.step()  # the first of a learner sends what later ones have
     gpu.counts.clear()
     for _ in range(STEPS):
         other.step()
