@@ -9,7 +9,8 @@ level of x86-64, and PyTorch told to use no more than they have (`level` is one 
 `dnn` times an epoch of unit-batch plasticity in the dual (Gram matrix) against the primal (the weights themselves),
 and then the whole of the paper's largest experiment: 500 epochs at h = 100,000, from pixels to test accuracy.
 
-`gpu` is a generation on a GPU, part by part, by the CUDA kernels and by PyTorch, beside dense layers.
+`gpu` is a generation on a GPU, part by part, by the CUDA kernels and by PyTorch, beside dense layers; `instructions` is
+what these kernels are compiled to, which wants no GPU.
 
 `peers` sets evolution beside what a user would pick instead (`pip install -e '.[bench]'`); `tune` is how those were
 tuned.
@@ -30,6 +31,7 @@ from rich.table import Table
 
 from benchmarks.gpu import gpu, timed
 from benchmarks.handwriting import handwriting
+from benchmarks.instructions import instructions
 from benchmarks.population import PAPER, level, population
 from benchmarks.race import peers, tune
 from dnn.config import DopamineConfig
@@ -107,6 +109,7 @@ BENCHMARKS = {
     "peers": (peers, PAPER),
     "tune": (tune, PAPER),
     "gpu": (gpu, PAPER),
+    "instructions": (instructions, PAPER),
     "handwriting": (handwriting, DOPAMINE),
 }
 

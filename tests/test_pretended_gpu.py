@@ -61,3 +61,17 @@ def test_finetuning_finds_the_same(tmp_path: Path) -> None:
 
 def test_what_a_gpu_refuses_is_refused_and_what_it_waits_for_is_counted() -> None:
     assert told("faults") == []
+
+
+@pytest.mark.slow
+def test_the_benchmark_for_a_gpu_goes_on_where_a_part_fails(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "tests.pretended.benchmark", str(tmp_path / "found.json")]
+    done = subprocess.run(line, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, timeout=HANGS)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    failed = [row["part"] for row in rows if "failed" in row]
+    measured = {(row["path"], row["part"]) for row in rows if "failed" not in row}
+    assert all(part.startswith(("generation by cuda", "difference", "dense")) for part in failed), rows
+    assert {("rank-1 ES", "a step, ms"), ("torch", "a generation, ms"), ("torch", "a generation of 50, ms")} <= measured
+    whole = {part for _, part in measured if part.startswith("nne_mnist10")}
+    assert whole == {f"nne_mnist10{rest}" for rest in (" to 1.0%, s", " to its end, s", ", % of the test images")}

@@ -99,7 +99,11 @@ def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networ
         if compute.backend == "cpp":
             return KernelPopulation(topology, W, seen)
         if compute.backend == "cuda":
-            return CudaPopulation(topology, W, seen, compute.device)
+            try:
+                return CudaPopulation(topology, W, seen, compute.device)
+            except UserError as error:
+                require(config.backend == "auto", f"backend=cuda cannot be had: {error}; use backend=auto")
+                log.warning("populations are evaluated by PyTorch, not by the project's own kernel: %s", error)
         return Population(topology, W, seen, compute.device, compute.dtype, network.cap)
 
     seen = data.train_images.amax(dim=0) > 0  # not zero in every image

@@ -47,7 +47,8 @@ def in_steps(topology: Topology, seen: Tensor, step: int) -> tuple[Tensor, Tenso
     """For one hidden layer: the ``seen`` edges of every unit, filled up to whole steps of ``step``, then all outputs.
 
     The order of a unit's edges is free. Tensor cores read pixels eight edges at a time, from shared memory whose banks
-    a pixel's place modulo 8 decides: so edges that share it go to different eights.
+    a pixel's place modulo 8 decides, and as often as edges of one remainder are among them: so some eights have each
+    remainder once at most, as many as there can be, and the others twice.
 
     Returns:
         ``slots``, as in ``Layout``; ``place: [steps, step]``, which of the seen pixels an edge comes from, their number
@@ -56,17 +57,43 @@ def in_steps(topology: Topology, seen: Tensor, step: int) -> tuple[Tensor, Tenso
     layer = topology.first
     pixel = torch.where(seen, seen.cumsum(0) - 1, -1)[layer.source]
     edge = (pixel >= 0).nonzero()[:, 0]
-    edge = edge[(layer.unit[edge] * 8 + pixel[edge] % 8).argsort(stable=True)]
+    remainder = pixel[edge] % 8
+    order = (layer.unit[edge] * 8 + remainder).argsort(stable=True)
+    edge, remainder = edge[order], remainder[order]
     unit = layer.unit[edge]
-    degree = torch.bincount(unit, minlength=layer.units)
-    rank = torch.arange(len(edge)) - (degree.cumsum(0) - degree)[unit]
-    first = torch.cat([degree.new_zeros(1), ((degree + step - 1) // step).cumsum(0)])
-    eights = first.diff()[unit] * (step // 8)
-    at = first[unit] * step + rank % eights * 8 + rank // eights
+    sizes = torch.bincount(unit * 8 + remainder, minlength=8 * layer.units).view(-1, 8)
+    first = torch.cat([sizes.new_zeros(1), ((sizes.sum(dim=1) + step - 1) // step).cumsum(0)])
+    eights = first.diff() * (step // 8)
+    once = _with_each_remainder_once(sizes, eights)
+    rank = torch.arange(len(edge)) - (sizes.flatten().cumsum(0) - sizes.flatten())[unit * 8 + remainder]
+    dealt_once = sizes.minimum(once[:, None])
+    dealt_twice = sizes - dealt_once
+    before_once, before_twice = (dealt.cumsum(1) - dealt for dealt in (dealt_once, dealt_twice))
+    own = unit, remainder
+    among_once = rank < dealt_once[own]
+    turn = rank + torch.where(among_once, before_once[own], before_twice[own] - dealt_once[own])
+    players = torch.where(among_once, once[unit], (eights - once)[unit])
+    eight = turn % players + torch.where(among_once, 0, once[unit])
     cells = int(first[-1]) * step
+    at = first[unit] * step + eight * 8 + turn // players
     slots = torch.full((cells,), ABSENT).index_put((at,), edge)
     place = torch.full((cells,), int(seen.sum())).index_put((at,), pixel[edge])
     return torch.cat([slots, torch.arange(topology.edges, topology.links)]), place.view(-1, step), first
+
+
+def _with_each_remainder_once(sizes: Tensor, eights: Tensor) -> Tensor:
+    """How many of a unit's ``eights: [units]`` can do with no remainder twice, ``[units]``.
+
+    Args:
+        sizes: ``[units, 8]``, the edges of each remainder.
+    """
+    most = torch.zeros_like(eights)
+    for once in range(1, int(eights.max()) + 1):
+        left = (sizes - once).clamp(min=0)
+        others = eights - once
+        fits = (others >= 0) & (left.sum(dim=1) <= 8 * others) & (left <= 2 * others[:, None]).all(dim=1)
+        most = torch.where(fits, once, most)
+    return most
 
 
 def _in_blocks(layer: Edges, seen: Tensor, block_units: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:

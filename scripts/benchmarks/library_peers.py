@@ -87,10 +87,11 @@ class PGPE(Peer):
     def losses(self, tried: Tensor) -> Tensor:
         """Mean cross-entropy of networks in rows, ``[N]``."""
         images, labels = self.given
+        at_once = AT_ONCE[images.device.type]
         return torch.cat(
             [
                 mean_loss(torch.bmm((images @ first).relu_(), second), labels)
-                for first, second in map(self.networks, torch.split(tried.as_subclass(Tensor), AT_ONCE))
+                for first, second in map(self.networks, torch.split(tried.as_subclass(Tensor), at_once))
             ]
         )
 

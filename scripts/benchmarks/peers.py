@@ -21,8 +21,8 @@ from nne.training.models.network import uniform
 from nne.training.seeding import generator
 
 HIDDEN = 1000
-AT_ONCE = 8  # networks of a population
-IMAGES_AT_ONCE = 128  # of which the hidden layers of so many networks stay in the cache
+AT_ONCE = {"cpu": 8, "cuda": 64}  # networks of a population
+IMAGES_AT_ONCE = {"cpu": 128, "cuda": 2048}  # of which the hidden layers of so many networks stay in a CPU's cache
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ class Peer(ABC):
         stream = generator(seed, "initial weights")
         self.shapes = (data.train_images.shape[1], HIDDEN), (HIDDEN, self.classes)
         bounds = (6 / self.shapes[0][0]) ** 0.5, HIDDEN**-0.5
-        self.start = [uniform(shape, bound, stream) for shape, bound in zip(self.shapes, bounds, strict=True)]
+        drawn = [uniform(shape, bound, stream) for shape, bound in zip(self.shapes, bounds, strict=True)]
+        self.start = [w.to(self.images.device) for w in drawn]
 
     def step(self) -> None:
         """Try, and move."""
@@ -133,15 +134,17 @@ class RankOne(Peer):
         """``a: [N, rows]`` and ``b: [N, columns]`` of each matrix."""
         stream = generator(self.seed, "perturbations", self.steps)
         pairs = [[torch.randn(self.population // 2, size, generator=stream) for size in s] for s in self.shapes]
-        return [(torch.cat([a, -a]), torch.cat([b, b])) for a, b in pairs]
+        device = self.images.device
+        return [(torch.cat([a, -a]).to(device), torch.cat([b, b]).to(device)) for a, b in pairs]
 
     def losses(self, drawn: list[tuple[Tensor, Tensor]], images: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of each perturbed network, ``[N]``."""
         (a1, b1), (a2, b2), (first, second) = *drawn, self.start
         shared, along = images @ first, self.setting.sigma * (images @ a1.T)
-        total = torch.zeros(len(a1))
-        for some in torch.split(torch.arange(len(a1)), AT_ONCE):
-            for part in torch.split(torch.arange(len(labels)), IMAGES_AT_ONCE):
+        device, kind = images.device, images.device.type
+        total = torch.zeros(len(a1), device=device)
+        for some in torch.split(torch.arange(len(a1), device=device), AT_ONCE[kind]):
+            for part in torch.split(torch.arange(len(labels), device=device), IMAGES_AT_ONCE[kind]):
                 h = torch.addcmul(shared[part], along[part][:, some].T[:, :, None], b1[some, None, :]).relu_()
                 within = self.setting.sigma * (h @ a2[some, :, None])
                 logits = torch.addcmul(h @ second, within, b2[some, None, :])
@@ -181,7 +184,8 @@ class DenseEvolution(NetworkEvolution):
 
     def rewards(self, images: Tensor, labels: Tensor) -> Tensor:
         """``delta_x`` of every individual, ``[N]`` float64."""
-        tiles = (range(at, min(at + AT_ONCE, self.evolution.N)) for at in range(0, self.evolution.N, AT_ONCE))
+        size = AT_ONCE[self.device.type]
+        tiles = (range(at, min(at + size, self.evolution.N)) for at in range(0, self.evolution.N, size))
         return torch.cat([self.dense_rewards(tile, images, labels) for tile in tiles]).double()
 
 

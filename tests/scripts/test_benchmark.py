@@ -76,7 +76,10 @@ def test_the_benchmark_of_plasticity_runs_both_paths_and_a_whole_experiment(
 
 @pytest.mark.parametrize(
     ("what", "message"),
-    [("gpu", "backend=cuda cannot be had: it is for a GPU"), ("peers", "nowhere must be installed: pip install")],
+    [
+        ("gpu", "there is no GPU here, and this benchmark is of one"),
+        ("peers", "nowhere must be installed: pip install"),
+    ],
 )
 def test_what_is_missing_is_said_in_one_line(
     what: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

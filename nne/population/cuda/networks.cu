@@ -88,7 +88,7 @@ __device__ __forceinline__ void express_row(float (&w)[4], const u32* bits, cons
 }
 
 // weights: [tiles, steps, 32 lanes, 8] bfloat16, as the lanes of a warp hold the 16 x 16 matrix of 16 genotypes and 16
-// edges; rows of W as the slots of edges come. A warp for each step and 128 genotypes; four warps a block.
+// edges (what one product takes lies side by side); rows of W as the slots of edges come. A warp for each step and 128 genotypes; four warps a block.
 extern "C" __global__ void express_edges(const u32* bits, const int* offsets, const int* genes, const float* values,
                                          uint4* weights, int steps, int words, int rectified) {
     __shared__ uint4 staged[4][8 * 32];
@@ -103,7 +103,7 @@ extern "C" __global__ void express_edges(const u32* bits, const int* offsets, co
         express_row(odd, bits, offsets, genes, values, u64(step) * STEP + k + 1, words, group, rectified);
         for (int j = 0; j < 4; j++) {
             const int tile = 2 * j + lane / 16, holder = row % 8 * 4 + k % 8 / 2;
-            words_of_tiles[(tile * 32 + holder) * 4 + row / 8 + k / 8 * 2] = bfloat16(even[j]) | bfloat16(odd[j]) << 16;
+            words_of_tiles[(tile * 32 + holder) * 4 + row / 8 * 2 + k / 8] = bfloat16(even[j]) | bfloat16(odd[j]) << 16;
         }
     }
     __syncwarp();
@@ -165,10 +165,10 @@ __device__ __forceinline__ void products(float (&h)[2][2][4], const uint4* weigh
         const u32 at = place[s * STEP] ^ chunk;
         const uint4 upper = load_transposed(pixels + at), lower = load_transposed(pixels + (at ^ 32));
         const uint4 w = weights[s * 32];
-        multiply(h[0][0], upper, w.x, w.z);
-        multiply(h[0][1], upper, w.y, w.w);
-        multiply(h[1][0], lower, w.x, w.z);
-        multiply(h[1][1], lower, w.y, w.w);
+        multiply(h[0][0], upper, w.x, w.y);
+        multiply(h[0][1], upper, w.z, w.w);
+        multiply(h[1][0], lower, w.x, w.y);
+        multiply(h[1][1], lower, w.z, w.w);
     }
 }
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,8 +18,14 @@ from torch import Tensor
 from nne.fitness import reward, round_for_exact_sum, standardise
 from nne.genome import draw, initial_frequencies
 from nne.population.cuda import fused, genotypes
-from nne.population.cuda.fused import SOURCE, Shape
+from nne.population.cuda.fused import SOURCE, STEP, Shape
 from nne.population.cuda.networks import CudaPopulation
+from nne.population.factory import populations
+from nne.population.layout import ABSENT, in_steps
+from nne.population.torch import Population
+from nne.training.config import Config
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
 from nne.training.errors import UserError
 from nne.training.io import compiler
 from tests.conftest import CPU, needs_compiler
@@ -157,6 +164,34 @@ def test_bfloat16_selects_in_the_same_direction() -> None:
         means = means_of(x, standardise(delta))
         steps.append(case.p * (1 - case.p) * (means.f - means.f_bar))
     assert float(torch.cosine_similarity(steps[0], steps[1], dim=0)) > 0.999
+
+
+@given(data=st.data(), hidden=st.integers(1, 12))
+def test_every_edge_has_a_place_and_few_share_a_bank(data: st.DataObject, hidden: int) -> None:
+    case = data.draw(cases(["identity"], images=2, hidden=st.just(hidden)))
+    slots, place, first = in_steps(case.topology, case.seen, STEP)
+    layer, cells = case.topology.first, slots[: place.numel()]
+    used = cells != ABSENT
+    assert torch.equal(cells[used].sort().values, case.seen[layer.source].nonzero()[:, 0])
+    unit = torch.repeat_interleave(torch.arange(layer.units), first.diff() * STEP)
+    assert torch.equal(unit[used], layer.unit[cells[used]])
+    assert torch.equal(case.seen.nonzero()[:, 0][place.flatten()[used]], layer.source[cells[used]])
+    sizes = torch.zeros(layer.units, 8).index_put((unit[used], place.flatten()[used] % 8), torch.ones(1), True)
+    alike = torch.nn.functional.one_hot(torch.where(used, place.flatten() % 8, 8), 9)[:, :8].view(-1, 8, 8).sum(dim=1)
+    most = (sizes.amax(dim=1) / (first.diff() * STEP / 8)).ceil().clamp(min=2)
+    assert (alike.amax(dim=1) <= most[unit[::8]]).all()
+
+
+def test_where_a_network_does_not_fit_pytorch_takes_its_place(
+    small: Config, digits: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fused, "limits", lambda device: (2, 50_000))
+    on_gpu = Compute(CPU, torch.bfloat16, backend="cuda")
+    for networks in populations(small, digits, on_gpu):
+        assert isinstance(networks, Population)
+    assert "not by the project's own kernel: the network needs" in caplog.text
+    with pytest.raises(UserError, match=r"^backend=cuda cannot be had: the network needs \d+ bytes"):
+        populations(replace(small, backend="cuda"), digits, on_gpu)
 
 
 def test_a_network_that_does_not_fit_says_so() -> None:
