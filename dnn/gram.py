@@ -22,7 +22,8 @@ from torch import Tensor
 
 from dnn.activity import ActivityCounter, ActivityStats, expected
 from dnn.config import DopamineConfig
-from dnn.features import RandomFeatures, standardiser
+from dnn.features import standardiser
+from dnn.hebbian import hidden_layer
 from nne.training.data.datasets import Dataset
 from nne.training.device import free_memory
 from nne.training.errors import require
@@ -116,7 +117,7 @@ def _must_fit(data: Dataset) -> None:
 
 def _finite(config: FeaturesConfig, seed: int, learner_config: DopamineConfig, data: Dataset) -> Gram:
     """Summed over blocks of hidden units; under a cap, which looks at the whole layer, in one block."""
-    features = RandomFeatures(config, seed, data.train_images, torch.float32)
+    features = hidden_layer(config, seed, data, torch.float32)
     if config.cap:
         features.must_fit(4 * features.inputs + 4 * len(data.train_labels) * WHOLE_COPIES)
     start = features.output_weights(len(data.classes), learner_config.initial)
@@ -128,7 +129,7 @@ def _finite(config: FeaturesConfig, seed: int, learner_config: DopamineConfig, d
 
 def _cross(config: FeaturesConfig, seed: int, learner_config: DopamineConfig, data: Dataset, images: Tensor) -> Cross:
     """Summed over the same blocks."""
-    features = RandomFeatures(config, seed, data.train_images, torch.float32)
+    features = hidden_layer(config, seed, data, torch.float32)
     start = features.output_weights(len(data.classes), learner_config.initial)
     K = images.new_zeros(len(images), len(data.train_labels))
     base = images.new_zeros(len(images), len(data.classes))

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from dnn.config import DopamineConfig
-from dnn.features import RandomFeatures
 from dnn.gram import gram
+from dnn.hebbian import hidden_layer
 from dnn.output_weights import Dual, Primal, Synapses, dense_weights
 from dnn.rules import Outcome, chosen_rule
 from nne.training.config import Config
@@ -43,7 +43,7 @@ class Dopamine(Learner):
         self.max_steps = config.trainer.max_steps
         self.features = config.features
         self.features_seed = config.features_seed
-        self.images = data.train_images
+        self.data = data
         self.rule = chosen_rule(self.learner_config.rule)
         self.compute = compute
         self.device = torch.device("cpu") if self.learner_config.path == "dual" else compute.device
@@ -104,7 +104,8 @@ class Dopamine(Learner):
         """``[B]``: which class each of some images is taken for."""
 
         def answer() -> Tensor:
-            logits = self.synapses.logits(None if images is self.images else images, self.learner_config.average)
+            given = None if images is self.data.train_images else images
+            logits = self.synapses.logits(given, self.learner_config.average)
             return logits.argmax(dim=1).to(images.device)
 
         return self.answers_at(self.epoch, images, answer)
@@ -123,11 +124,11 @@ class Dopamine(Learner):
         """With weights written out, as if they had always been kept."""
         learner_config, infinite = self.learner_config, self.features.width == float("inf")
         require(not infinite, "features.width=inf: infinitely many hidden units cannot be written out")
-        layer = RandomFeatures(self.features, self.features_seed, self.images, torch.float32)
+        layer = hidden_layer(self.features, self.features_seed, self.data, torch.float32)
         w = self.synapses.parameters(learner_config.average)
         if learner_config.path == "dual":
             start = layer.output_weights(self.targets.shape[1], learner_config.initial)
-            w = dense_weights(w, start, layer, self.images, learner_config.presynaptic == "binary")
+            w = dense_weights(w, start, layer, self.data.train_images, learner_config.presynaptic == "binary")
         return nn.Sequential(*layer.layers(), linear(w.T))
 
     def reason_to_stop(self) -> str | None:
@@ -168,6 +169,6 @@ def synapses(config: Config, data: Dataset, compute: Compute) -> Synapses:
     assert features is not None
     if learner_config.path == "dual":
         return Dual(gram(features, seed, learner_config, data))
-    layer = RandomFeatures(features, seed, data.train_images, compute.dtype)
+    layer = hidden_layer(features, seed, data, compute.dtype)
     start = layer.output_weights(len(data.classes), learner_config.initial)
     return Primal(layer, data, start, learner_config.presynaptic == "binary")

@@ -11,7 +11,15 @@ from nne.training.config import Config, GradientConfig, LearnerConfig
 from nne.training.errors import require
 from nne.training.parts import key
 from nne.training.plugin import is_path, load
-from nne.zoo.config import FeedbackConfig
+from nne.zoo.config import (
+    EquilibriumConfig,
+    FeedbackConfig,
+    ForwardForwardConfig,
+    PepitaConfig,
+    PerturbationConfig,
+    PredictiveCodingConfig,
+    TargetPropagationConfig,
+)
 
 if TYPE_CHECKING:  # these import torch, which takes seconds that a misspelt key should not cost
     from nne.training.data.datasets import Dataset
@@ -50,6 +58,22 @@ class Learners(dict[str, Any]):
         return self[name]
 
 
+CLASSES = {
+    "evolution": "nne.learners.network.NetworkEvolution",
+    "finetune": "nne.learners.finetune.Finetune",
+    "linear": "nne.learners.linear.LinearEvolution",
+    "dopamine": "dnn.network.Dopamine",
+    "gradient": "nne.registry.gradient_descent",
+    "feedback": "nne.zoo.feedback.Feedback",
+    "perturbation": "nne.zoo.perturbation.Perturbation",
+    "pepita": "nne.zoo.pepita.Pepita",
+    "forward_forward": "nne.zoo.forward_forward.ForwardForward",
+    "target_propagation": "nne.zoo.target_propagation.TargetPropagation",
+    "equilibrium": "nne.zoo.equilibrium.Equilibrium",
+    "predictive_coding": "nne.zoo.predictive_coding.PredictiveCoding",
+}
+"""What makes each learner of a configuration, data and hardware: imported when it is wanted."""
+
 LEARNERS = Learners(
     evolution=EvolutionConfig,
     finetune=FinetuneConfig,
@@ -57,6 +81,12 @@ LEARNERS = Learners(
     dopamine=DopamineConfig,
     gradient=GradientConfig,
     feedback=FeedbackConfig,
+    perturbation=PerturbationConfig,
+    pepita=PepitaConfig,
+    forward_forward=ForwardForwardConfig,
+    target_propagation=TargetPropagationConfig,
+    equilibrium=EquilibriumConfig,
+    predictive_coding=PredictiveCodingConfig,
 )
 
 
@@ -69,35 +99,14 @@ def composed(*overrides: str) -> Config:
 
 def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
     """The learner that a configuration describes."""
-    if is_path(config.learner.name):
-        learner: Learner = load("learner", config.learner.name)(config, data, compute)
-        return learner
-    if config.learner.name == "gradient":
-        return gradient_descent(config, data, compute)
-    if config.learner.name == "dopamine":
-        from dnn.network import Dopamine
-
-        return Dopamine(config, data, compute)
-    if config.learner.name == "feedback":
-        from nne.zoo.feedback import Feedback
-
-        return Feedback(config, data, compute)
-    if config.learner.name == "finetune":
-        from nne.learners.finetune import Finetune
-
-        return Finetune(config, data, compute)
-    if config.learner.name == "linear":
-        from nne.learners.linear import LinearEvolution
-
-        return LinearEvolution(config, data, compute)
-    from nne.learners.network import NetworkEvolution
-
-    return NetworkEvolution(config, data, compute)
+    name = config.learner.name
+    learner: Learner = load("learner", CLASSES.get(name, name))(config, data, compute)
+    return learner
 
 
 def gradient_descent(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
     """A baseline: the whole network that evolution has, or the output layer that plasticity has."""
-    from dnn.features import RandomFeatures
+    from dnn.hebbian import hidden_layer
     from nne.training.baselines.gradient import GradientDescent
     from nne.training.models.network import trainable_network
     from nne.training.models.output_layer import OutputLayer
@@ -107,6 +116,6 @@ def gradient_descent(config: Config, data: "Dataset", compute: "Compute") -> "Le
         network = trainable_network(config.network, inputs, classes, config.seed)
         return GradientDescent(config, data, compute, network.to(compute.device))
     assert config.features
-    features = RandomFeatures(config.features, config.features_seed, data.train_images, compute.dtype)
+    features = hidden_layer(config.features, config.features_seed, data, compute.dtype)
     start = features.output_weights(classes, "uniform")
     return GradientDescent(config, data, compute, OutputLayer(features, start.T[None].contiguous()))

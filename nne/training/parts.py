@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from nne.training.errors import at_least, require, within
+from nne.training.errors import at_least, one_of, require, within
 from nne.training.plugin import is_path, one_of_or_path
 
 OWN_SOURCES = ["arrays", "folder", "idx"]
 TORCHVISION_SOURCES = ["emnist", "qmnist", "usps", "cifar10"]
 SOURCES = ["auto", "mnist", "embedded", "fashion_mnist", "kmnist", *TORCHVISION_SOURCES, *OWN_SOURCES]
 DIGITS = list(range(10))
+FEATURE_RULES = ["random", "competing", "assemblies"]
 
 
 def key(default: Any, doc: str) -> Any:
@@ -102,12 +103,16 @@ class NetworkConfig:
 
 @dataclass
 class FeaturesConfig:
-    """A fixed random hidden layer, Kaiming uniform with ReLU: only the output layer above it learns (Sec. 3.2)."""
+    """A hidden layer with ReLU, by default of fixed random weights, Kaiming uniform: only the output layer above it
+    learns (Sec. 3.2), or what is learnt below it needs no labels."""
 
     width: float = key(1000, "h, hidden units; inf: their limit in closed form, for the dopamine learner")
     cap: int | None = key(None, "k: only the k most active hidden units fire (Sec. 4, item 5); null: no cap")
     standardise: bool = key(False, "whether pixels are centred and scaled by the training images' mean and sd")
     seed: int | None = key(None, "seed of the hidden weights alone; null: the run's seed")
+    rule: str = key("random", f"where the hidden weights come from: {', '.join(FEATURE_RULES)} (dnn/hebbian.py)")
+    eta: float = key(0.02, "rate at which hidden weights are learnt, if they are")
+    epochs: int = key(60, "times that they see the training images")
 
     def __post_init__(self) -> None:
         self.width = float(self.width)  # from a record, inf comes as a text
@@ -119,3 +124,10 @@ class FeaturesConfig:
         fits = self.cap is None or self.cap <= self.width < float("inf")
         require(fits, f"features.cap must be at most features.width={self.width} (and that finite), got {self.cap}")
         at_least("features.seed", self.seed, 0)
+        one_of("features.rule", self.rule, FEATURE_RULES)
+        within("features.eta", self.eta, 0, float("inf"))
+        at_least("features.epochs", self.epochs, 1)
+        finite = self.rule == "random" or self.width < float("inf")
+        require(finite, f"features.rule={self.rule} learns weights: features.width must be finite, got inf")
+        capped = self.rule != "assemblies" or self.cap is not None
+        require(capped, "features.rule=assemblies needs a cap, as in features.cap=100")

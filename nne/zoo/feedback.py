@@ -1,144 +1,164 @@
-"""A network that learns by one of ``nne.zoo.ways_down``: minibatches, errors, updates, and how near to the gradient."""
+"""Backpropagation and its kin: the same updates, by other pathways for the error.
 
-from typing import Any, ClassVar
+All change weights by ``delta_i h_{i-1}^T``, with the error ``e = z - l`` at the output, and differ in ``delta_i``:
+
+- ``backprop``: ``delta_i = (delta_{i+1} W_{i+1}) f'``, which transports every weight to the way down.
+- ``fa``, feedback alignment (Lillicrap et al. 2016, doi 10.1038/ncomms13276): a fixed random ``B`` for ``W``.
+- ``sign``, sign symmetry (Liao et al. 2016, arXiv 1510.05067): the signs of ``W`` alone.
+- ``kp``, Kolen and Pollack's rule (Akrout et al. 2019, arXiv 1904.05391): ``B`` gets the same updates as ``W``, and
+  both decay, so that they become alike; no weight is transported.
+- ``mirror``, weight mirrors (the same): noise fired through a layer teaches ``B`` to be like ``W``.
+- ``dfa``, direct feedback alignment (Nokland 2016, arXiv 1609.01596): ``delta_i = (e B_i) f'`` for every layer.
+- ``drtp``, direct random target projection (Frenkel et al. 2021, doi 10.3389/fnins.2021.629892):
+  ``delta_i = -(l B_i) f'``, by the label alone.
+- ``frozen``: hidden layers stay as they were drawn. The floor under all of them.
+"""
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, one_hot
+from torch import Tensor
 
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
-from nne.training.learner import Learner, Metrics, State, annealed, check_state
-from nne.training.models.network import SparseNetwork, trainable_network
-from nne.training.models.plain import layered
-from nne.training.seeding import generator
 from nne.zoo.config import FeedbackConfig
-from nne.zoo.ways_down import RULES, Backprop, WayDown
-
-CHUNK = 2000  # images at a time, where nothing is learnt
+from nne.zoo.layers import Layers, Need, normal_like, outer, random_like
 
 
-class Feedback(Learner):
-    """Learns by one of ``RULES``; a step is an epoch."""
+class Pathway:
+    """By what matrices the error comes down: by default fixed random ones, layer by layer, as in feedback alignment.
 
-    step_name = "epoch"
-    charts: ClassVar[dict[str, list[str]]] = {
-        "accuracy": ["test/accuracy", "train/accuracy"],
-        "alignment with backpropagation": ["alignment/cosine"],
-    }
+    Args:
+        config, seed: of the run.
+        weights: of every layer, ``[units, sources]``.
+    """
+
+    needs = frozenset({Need.ERROR})
+
+    def __init__(self, config: FeedbackConfig, weights: list[Tensor], seed: int) -> None:
+        self.config = config
+        self.seed = seed
+        self.drawn = self.draw(weights)
+
+    def draw(self, weights: list[Tensor]) -> list[Tensor]:
+        """The matrices at first, ``[units_{i+1}, units_i]`` for every layer but the first."""
+        return [random_like(w, self.seed, "feedback", i) for i, w in enumerate(weights[1:])]
+
+    def matrices(self, weights: list[Tensor], B: list[Tensor]) -> list[Tensor]:
+        """What the error meets in place of ``weights[1:]``."""
+        return B
+
+    def deltas(self, e: Tensor, label: Tensor, h: list[Tensor], weights: list[Tensor], B: list[Tensor]) -> list[Tensor]:
+        """``delta_i: [B, units]`` of every hidden layer, given the error and the label ``[B, C]``."""
+        result: list[Tensor] = []
+        for matrix, active in zip(reversed(self.matrices(weights, B)), reversed(h), strict=True):
+            e = (e @ matrix) * (active > 0)
+            result.insert(0, e)
+        return result
+
+    def adapt(self, updates: list[Tensor], weights: list[Tensor], B: list[Tensor], step: int) -> None:
+        """Change ``B``, in place, once weights have changed by ``-updates``: by default nothing."""
+
+
+class Frozen(Pathway):
+    """None."""
+
+    def draw(self, weights: list[Tensor]) -> list[Tensor]:
+        return []
+
+    def deltas(self, e: Tensor, label: Tensor, h: list[Tensor], weights: list[Tensor], B: list[Tensor]) -> list[Tensor]:
+        return [torch.zeros_like(active) for active in h]
+
+
+class Backprop(Pathway):
+    """The transposed weights themselves."""
+
+    needs = frozenset({Need.ERROR, Need.TRANSPORT})
+
+    def draw(self, weights: list[Tensor]) -> list[Tensor]:
+        return []
+
+    def matrices(self, weights: list[Tensor], B: list[Tensor]) -> list[Tensor]:
+        return weights[1:]
+
+
+class SignSymmetry(Backprop):
+    """Their signs, all of the mean size of the weights."""
+
+    def matrices(self, weights: list[Tensor], B: list[Tensor]) -> list[Tensor]:
+        return [w.sign() * w.abs().mean() for w in weights[1:]]
+
+
+class KolenPollack(Pathway):
+    """The same updates as the weights', and the same decay for both."""
+
+    def adapt(self, updates: list[Tensor], weights: list[Tensor], B: list[Tensor], step: int) -> None:
+        kept = 1 - self.config.feedback_rate
+        for matrix, w, update in zip(B, weights[1:], updates[1:], strict=True):
+            matrix.sub_(update).mul_(kept)
+            w.mul_(kept)
+
+
+class WeightMirror(Pathway):
+    """Noise ``xi`` at a layer, and what comes of it above: ``B`` moves towards ``W`` by ``xi`` times the response."""
+
+    def adapt(self, updates: list[Tensor], weights: list[Tensor], B: list[Tensor], step: int) -> None:
+        rate = self.config.feedback_rate
+        for i, (matrix, w) in enumerate(zip(B, weights[1:], strict=True)):
+            xi = normal_like(w.new_empty(self.config.batch, w.shape[1]), self.seed, f"mirror {i}", step)
+            matrix.mul_(1 - rate).add_(rate * outer(xi @ w.T, xi))
+
+
+class Direct(Pathway):
+    """From the output straight to every layer, through fixed random matrices ``[C, units]``."""
+
+    def draw(self, weights: list[Tensor]) -> list[Tensor]:
+        classes = len(weights[-1])
+        shapes = [w.new_empty(classes, len(w)) for w in weights[:-1]]
+        return [random_like(shape, self.seed, "feedback", i) for i, shape in enumerate(shapes)]
+
+    def deltas(self, e: Tensor, label: Tensor, h: list[Tensor], weights: list[Tensor], B: list[Tensor]) -> list[Tensor]:
+        return [(e @ matrix) * (active > 0) for matrix, active in zip(B, h, strict=True)]
+
+
+class DirectTarget(Direct):
+    """As direct feedback, of the label alone."""
+
+    needs = frozenset({Need.LABELS})
+
+    def deltas(self, e: Tensor, label: Tensor, h: list[Tensor], weights: list[Tensor], B: list[Tensor]) -> list[Tensor]:
+        return super().deltas(-label, label, h, weights, B)
+
+
+PATHWAYS: dict[str, type[Pathway]] = {
+    "frozen": Frozen,
+    "backprop": Backprop,
+    "fa": Pathway,
+    "dfa": Direct,
+    "drtp": DirectTarget,
+    "sign": SignSymmetry,
+    "kp": KolenPollack,
+    "mirror": WeightMirror,
+}
+
+
+class Feedback(Layers):
+    """Learns by one of ``PATHWAYS``."""
 
     def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
-        self.learner_config: FeedbackConfig = config.learner
-        self.seed = config.seed
-        self.max_steps = config.trainer.max_steps
-        self.compute = compute
-        self.images, self.labels = data.train_images, data.train_labels
-        self.classes = len(data.classes)
-        assert config.network
-        network = trainable_network(config.network, self.images.shape[1], self.classes, config.seed)
-        assert isinstance(network, SparseNetwork)
-        layers = [layer.matrix.detach() for layer in network.hidden]  # type: ignore[operator]
-        self.weights = [w.to(compute.device) for w in (*layers, network.outputs.detach().T.contiguous())]
-        present = [layer.get_buffer("present") for layer in network.hidden]
-        self.present = [there.to(compute.device) for there in (*present, torch.ones_like(network.outputs.T))]
-        self.way_down = RULES[self.learner_config.rule](self.weights, self.learner_config, config.seed)
-        self.epoch = self.updates = 0
+        super().__init__(config, data, compute)
+        rule: FeedbackConfig = config.learner
+        self.pathway = PATHWAYS[rule.rule](rule, self.weights, config.seed)
+        self.needs = self.pathway.needs
+        self.memory = {f"feedback/{i}": matrix for i, matrix in enumerate(self.pathway.drawn)}
 
-    def step(self) -> Metrics:
-        """One epoch, in an order drawn anew."""
-        order = torch.randperm(len(self.labels), generator=generator(self.seed, "epoch", self.epoch))
-        right = torch.zeros((), device=self.images.device)
-        for chosen in torch.split(order.to(self.images.device), self.learner_config.batch):
-            right += self.learn(self.images[chosen], self.labels[chosen])
-        cosine = self.alignment(self.images[: self.learner_config.batch], self.labels[: self.learner_config.batch])
-        self.epoch += 1
-        accuracy, aligned = torch.stack([right / len(self.labels), cosine]).tolist()
-        return {"train/accuracy": accuracy, "alignment/cosine": aligned, "learning_rate": self.learning_rate}
-
-    def learn(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One update of every layer; how many of the images were answered right."""
-        h, logits = self.forward(images)
-        updates = self.changes(images, labels, h, logits, self.way_down)
-        for w, update in zip(self.weights, updates, strict=True):
-            w -= update
-        self.way_down.adapt(updates, self.weights, self.updates)
-        self.updates += 1
-        return (logits.argmax(dim=1) == labels).sum()
-
-    def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The hidden layers ``[B, units]`` and the logits ``[B, C]``."""
-        h = [images]
-        for w in self.weights[:-1]:
-            h.append((h[-1] @ w.T).relu())
-        return h[1:], h[-1] @ self.weights[-1].T
-
-    def changes(
-        self, images: Tensor, labels: Tensor, h: list[Tensor], logits: Tensor, way_down: WayDown
-    ) -> list[Tensor]:
-        """``rate * delta_i h_{i-1}^T`` of every layer, averaged over the images, where there are links."""
-        label = one_hot(labels, self.classes).to(logits.dtype)
+    def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], Tensor]:
+        """``delta_i h_{i-1}^T``."""
+        *h, logits = self.forward(images)
+        label = self.label(labels)
         e = logits.softmax(dim=1) - label
-        deltas = [*way_down.deltas(e, h, self.weights), e]
-        below, rate = [images, *h], self.learning_rate / len(images)
-        return [
-            torch.zeros_like(w) if delta is None else rate * (delta.T @ seen) * there
-            for delta, seen, w, there in zip(deltas, below, self.weights, self.present, strict=True)
-        ]
+        deltas = self.pathway.deltas(e, label, h, self.weights, list(self.memory.values()))
+        return [outer(delta, below) for delta, below in zip([*deltas, e], [images, *h], strict=True)], logits
 
-    def alignment(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The cosine between the hidden layers' changes and those of backpropagation; 0 where there are none."""
-        h, logits = self.forward(images)
-        backprop = Backprop(self.weights, self.learner_config, self.seed)
-        ours, theirs = (
-            torch.cat([change.flatten() for change in self.changes(images, labels, h, logits, way)[:-1]])
-            for way in (self.way_down, backprop)
-        )
-        cosine: Tensor = cosine_similarity(ours, theirs, dim=0)
-        return cosine
-
-    @property
-    def learning_rate(self) -> float:
-        """The size of an update now."""
-        return annealed(self.learner_config.learning_rate, self.learner_config.decay, self.epoch, self.max_steps)
-
-    def answers(self, images: Tensor) -> Tensor:
-        """``[B]``: which class each of some images is taken for."""
-
-        def answer() -> Tensor:
-            blocks = torch.split(images, CHUNK)
-            return torch.cat([self.forward(block)[1].argmax(dim=1) for block in blocks])
-
-        return self.answers_at(self.epoch, images, answer)
-
-    def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
-        """Test accuracy."""
-        return {"test/accuracy": float((self.answers(images) == labels).double().mean())}
-
-    def as_module(self) -> nn.Module:
-        """The network, which answers without any way down."""
-        return layered(self.weights, None)
-
-    def figures(self, images: Tensor, labels: Tensor) -> Any:
-        """The confusion matrix."""
-        from nne.training.logging import figures
-
-        yield "confusion", figures.confusion(self.confusion(images, labels), f"After {self.epoch} epochs")
-
-    def state_dict(self) -> State:
-        """Weights and feedback."""
-        return {
-            "epoch": torch.tensor(self.epoch),
-            "updates": torch.tensor(self.updates),
-            **{f"weights/{i}": w.clone() for i, w in enumerate(self.weights)},
-            **{f"feedback/{i}": B.clone() for i, B in enumerate(self.way_down.feedback)},
-        }
-
-    def load_state_dict(self, state: State) -> None:
-        """Go on from a saved epoch."""
-        check_state(state, self.state_dict(), "another network or rule")
-        device = self.images.device
-        self.epoch, self.updates = int(state["epoch"]), int(state["updates"])
-        self.weights = [state[f"weights/{i}"].clone().to(device) for i in range(len(self.weights))]
-        self.way_down.feedback = [state[f"feedback/{i}"].clone().to(device) for i in range(len(self.way_down.feedback))]
-        self._last_answers = None
+    def adapt(self, updates: list[Tensor], step: int) -> None:
+        """As the pathway does."""
+        self.pathway.adapt(updates, self.weights, list(self.memory.values()), step)

@@ -1,0 +1,216 @@
+"""A network whose layers change by a rule that is not backpropagation: what all such learners share.
+
+Layers ``h_i = f(W_i h_{i-1})`` with ``h_0`` the image ``x``, and logits ``W_L h_{L-1}`` under a softmax ``z``. A
+learner says what it takes for the gradient; how near that is to the real one is logged.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, cross_entropy, one_hot
+
+from nne.training.config import Config
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
+from nne.training.errors import UserError
+from nne.training.learner import Learner, Metrics, State, annealed, check_state
+from nne.training.models import plain
+from nne.training.models.network import SparseNetwork, trainable_network
+from nne.training.seeding import generator
+from nne.zoo.config import LayersConfig
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CHUNK = 2000  # images at a time, where nothing is learnt
+PROBE = 50  # training images on which a change is held against the gradient
+
+
+class Need(Enum):
+    """What a rule needs that a neuron may not have."""
+
+    TRANSPORT = "the weights of other synapses"
+    ERROR = "an error for each output"
+    SCALAR = "one scalar for all"
+    SECOND_PASS = "a second pass"
+    LABELS = "labels in hidden layers"
+
+
+class Layers(Learner):
+    """Learns minibatch by minibatch; a step is an epoch."""
+
+    step_name = "epoch"
+    charts: ClassVar[dict[str, list[str]]] = {
+        "accuracy": ["test/accuracy", "train/accuracy"],
+        "alignment with the gradient": ["alignment/cosine"],
+    }
+    needs: frozenset[Need]
+    activation: ClassVar[type[nn.Module]] = nn.ReLU
+    """``f``."""
+
+    def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
+        self.learner_config: LayersConfig = config.learner
+        self.seed = config.seed
+        self.max_steps = config.trainer.max_steps
+        self.compute = compute
+        self.images, self.labels = data.train_images, data.train_labels
+        self.classes = len(data.classes)
+        assert config.network
+        network = trainable_network(config.network, self.images.shape[1], self.classes, config.seed)
+        assert isinstance(network, SparseNetwork)
+        matrices = [layer.matrix.detach() for layer in network.hidden]  # type: ignore[operator]
+        self.weights = [w.to(compute.device) for w in (*matrices, network.outputs.detach().T.contiguous())]
+        present = [layer.get_buffer("present") for layer in network.hidden]
+        self.present = [there.to(compute.device) for there in (*present, torch.ones_like(network.outputs.T))]
+        self.memory: dict[str, Tensor] = {}
+        self.f = self.activation()
+        self.probe = torch.linspace(0, len(self.labels) - 1, min(PROBE, len(self.labels))).long()
+        self.epoch = self.updates = 0
+
+    @abstractmethod
+    def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], Tensor]:
+        """What is taken for the gradient by every layer's weights ``[units, sources]``, averaged over the images.
+
+        Args:
+            images, labels: ``[B, inputs]`` and ``[B]``.
+            step: what random numbers may depend on besides the seed.
+
+        Returns:
+            A matrix for each layer, the output layer's last, and the logits ``[B, C]``.
+        """
+
+    def adapt(self, updates: list[Tensor], step: int) -> None:
+        """Change what is in ``memory``, once weights have changed by ``-updates``: by default nothing."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        """``[B, C]``."""
+        return self.forward(images)[-1]
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """What the gradient that changes are held against is of: by default the mean cross-entropy."""
+        return cross_entropy(self.logits(images), labels)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """The hidden layers ``[B, units]``, and the logits last."""
+        h = [images]
+        for w in self.weights[:-1]:
+            h.append(self.f(h[-1] @ w.T))
+        return [*h[1:], h[-1] @ self.weights[-1].T]
+
+    def label(self, labels: Tensor) -> Tensor:
+        """``l``, one-hot ``[B, C]``."""
+        return one_hot(labels, self.classes).to(self.weights[0].dtype)
+
+    @property
+    def learning_rate(self) -> float:
+        """The size of an update now."""
+        return annealed(self.learner_config.learning_rate, self.learner_config.decay, self.epoch, self.max_steps)
+
+    def step(self) -> Metrics:
+        """One epoch, in an order drawn anew."""
+        order = torch.randperm(len(self.labels), generator=generator(self.seed, "epoch", self.epoch))
+        right = torch.zeros((), device=self.images.device)
+        for chosen in torch.split(order.to(self.images.device), self.learner_config.batch):
+            right += self.learn(self.images[chosen], self.labels[chosen])
+        aligned, rate = self.alignment(self.images[self.probe], self.labels[self.probe]), self.learning_rate
+        self.epoch += 1
+        total = torch.stack([w.sum() for w in self.weights]).sum()
+        accuracy, cosine, finite = torch.stack([right / len(self.labels), aligned, total.isfinite().float()]).tolist()
+        if not finite:
+            raise UserError(
+                f"weights have grown beyond all bounds in epoch {self.epoch}: set learner.learning_rate below "
+                f"{self.learner_config.learning_rate:g}"
+            )
+        return {"train/accuracy": accuracy, "alignment/cosine": cosine, "learning_rate": rate}
+
+    def learn(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One update of every layer; how many of the images were answered right."""
+        changes, logits = self.changes(images, labels, self.updates)
+        rate = self.learning_rate
+        updates = [rate * change * there for change, there in zip(changes, self.present, strict=True)]
+        for w, update in zip(self.weights, updates, strict=True):
+            w -= update
+        self.adapt(updates, self.updates)
+        self.updates += 1
+        return (logits.argmax(dim=1) == labels).sum()
+
+    def alignment(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The cosine between the hidden layers' changes and the gradient; 0 where there are none."""
+        changes, _ = self.changes(images, labels, -1 - self.updates)
+        pairs = list(zip(changes, self.gradient(images, labels), self.present, strict=True))[:-1]
+        ours, theirs = (torch.cat([(each[side] * each[2]).flatten() for each in pairs]) for side in (0, 1))
+        cosine: Tensor = cosine_similarity(ours, theirs, dim=0)
+        return cosine
+
+    def gradient(self, images: Tensor, labels: Tensor) -> list[Tensor]:
+        """Of ``loss``, by automatic differentiation, of every layer's weights."""
+        weights = self.weights
+        self.weights = [w.clone().requires_grad_() for w in weights]
+        try:
+            found = torch.autograd.grad(self.loss(images, labels), self.weights, allow_unused=True)
+        finally:
+            self.weights = weights
+        return [torch.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)]
+
+    def answers(self, images: Tensor) -> Tensor:
+        """``[B]``: which class each of some images is taken for."""
+
+        def answer() -> Tensor:
+            return torch.cat([self.logits(block).argmax(dim=1) for block in torch.split(images, CHUNK)])
+
+        return self.answers_at(self.epoch, images, answer)
+
+    def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
+        """Test accuracy."""
+        return {"test/accuracy": float((self.answers(images) == labels).double().mean())}
+
+    def as_module(self) -> nn.Module:
+        """The network, which answers without what it learns by."""
+        *below, outputs = self.weights
+        parts = [part for w in below for part in (plain.linear(w), self.activation())]
+        return nn.Sequential(*parts, plain.linear(outputs))
+
+    def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
+        """The confusion matrix."""
+        from nne.training.logging import figures
+
+        yield "confusion", figures.confusion(self.confusion(images, labels), f"After {self.epoch} epochs")
+
+    def state_dict(self) -> State:
+        """Weights, and what else has been learnt."""
+        return {
+            "epoch": torch.tensor(self.epoch),
+            "updates": torch.tensor(self.updates),
+            **{f"weights/{i}": w.clone() for i, w in enumerate(self.weights)},
+            **{f"memory/{name}": tensor.clone() for name, tensor in self.memory.items()},
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a saved epoch."""
+        check_state(state, self.state_dict(), "another network or rule")
+        device = self.images.device
+        self.epoch, self.updates = int(state["epoch"]), int(state["updates"])
+        self.weights = [state[f"weights/{i}"].clone().to(device) for i in range(len(self.weights))]
+        self.memory = {name: state[f"memory/{name}"].clone().to(device) for name in self.memory}
+        self._last_answers = None
+
+
+def outer(above: Tensor, below: Tensor) -> Tensor:
+    """``above^T below``, averaged over the images: ``[units, sources]`` of ``[B, units]`` and ``[B, sources]``."""
+    return above.T @ below / len(below)
+
+
+def random_like(w: Tensor, seed: int, purpose: str, step: int = 0) -> Tensor:
+    """A matrix of the shape and device of ``w``, uniform and of variance ``1 / rows``."""
+    drawn = torch.rand(w.shape, generator=generator(seed, purpose, step)).to(w.device, w.dtype)
+    matrix: Tensor = (2 * drawn - 1) * (3 / len(w)) ** 0.5
+    return matrix
+
+
+def normal_like(h: Tensor, seed: int, purpose: str, step: int = 0) -> Tensor:
+    """Standard normal numbers of the shape and device of ``h``."""
+    return torch.randn(h.shape, generator=generator(seed, purpose, step)).to(h.device, h.dtype)

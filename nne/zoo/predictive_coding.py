@@ -1,0 +1,75 @@
+"""Predictive coding (Whittington and Bogacz 2017, doi 10.1162/NECO_a_00949).
+
+Each layer has a value ``v_i`` and is predicted from below, ``mu_i = W_i f(v_{i-1})`` with ``f = relu`` and
+``f(v_0) = x``. With the label at the output, the values go down the sum of all errors of prediction::
+
+    F = sum_i |v_i - mu_i|^2 / 2 + pi L(l, W_L f(v_{L-1})),        dv_i/dt = -eps_i + f'(v_i) W_{i+1}^T eps_{i+1}
+
+where ``eps_i = v_i - mu_i``, and ``pi (l - z)`` at the output. Then ``W_i += rate eps_i f(v_{i-1})^T``. For small
+``pi``, values hardly move and this is the gradient.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from nne.training.config import Config
+from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
+from nne.training.learner import Metrics
+from nne.zoo.config import PredictiveCodingConfig
+from nne.zoo.layers import Layers, Need, outer
+
+
+class PredictiveCoding(Layers):
+    """Learns once values have relaxed."""
+
+    needs = frozenset({Need.ERROR, Need.SECOND_PASS, Need.TRANSPORT})
+    charts: ClassVar[dict[str, list[str]]] = {**Layers.charts, "still moving": ["relaxation/speed"]}
+
+    def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
+        super().__init__(config, data, compute)
+        self.rule: PredictiveCodingConfig = config.learner
+
+    def values(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """``v_i`` as they are predicted, before the label is there; and the logits."""
+        v, below = [], images
+        for w in self.weights[:-1]:
+            v.append(below @ w.T)
+            below = v[-1].relu()
+        return v, below @ self.weights[-1].T
+
+    def errors(self, images: Tensor, v: list[Tensor], label: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """``eps_i`` of every layer, the output's last, and the ``f(v_{i-1})`` that each is predicted from."""
+        below = [images, *(value.relu() for value in v)]
+        mu = [seen @ w.T for seen, w in zip(below, self.weights, strict=True)]
+        e = self.rule.precision_of_label * (label - mu[-1].softmax(dim=1))
+        return [*(value - predicted for value, predicted in zip(v, mu, strict=False)), e], below
+
+    def relax(self, images: Tensor, v: list[Tensor], label: Tensor) -> list[Tensor]:
+        """One step of every value."""
+        eps, _ = self.errors(images, v, label)
+        pulls = [(above @ w) * (value > 0) for above, w, value in zip(eps[1:], self.weights[1:], v, strict=True)]
+        size = self.rule.step_size
+        return [value + size * (pull - own) for value, pull, own in zip(v, pulls, eps, strict=False)]
+
+    def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], Tensor]:
+        """``-eps_i f(v_{i-1})^T / pi`` where the values come to rest."""
+        label = self.label(labels)
+        v, logits = self.values(images)
+        for _ in range(self.rule.steps):
+            v = self.relax(images, v, label)
+        eps, below = self.errors(images, v, label)
+        pi = self.rule.precision_of_label
+        return [-outer(error, seen) / pi for error, seen in zip(eps, below, strict=True)], logits
+
+    def step(self) -> Metrics:
+        """One epoch; and how fast values still move when their time is over, which should be hardly at all."""
+        metrics, images, label = super().step(), self.images[self.probe], self.label(self.labels[self.probe])
+        v, _ = self.values(images)
+        for _ in range(self.rule.steps):
+            v = self.relax(images, v, label)
+        again = self.relax(images, v, label)
+        speed = torch.stack([(a - b).abs().max() for a, b in zip(v, again, strict=True)]).max()
+        return {**metrics, "relaxation/speed": float(speed) / self.rule.step_size}
