@@ -18,6 +18,7 @@ from nne.zoo.config import (
     PepitaConfig,
     PerturbationConfig,
     PredictiveCodingConfig,
+    RewardStdpConfig,
     TargetPropagationConfig,
 )
 
@@ -70,6 +71,7 @@ CLASSES = {
     "forward_forward": "nne.zoo.forward_forward.ForwardForward",
     "target_propagation": "nne.zoo.target_propagation.TargetPropagation",
     "equilibrium": "nne.zoo.equilibrium.Equilibrium",
+    "reward_stdp": "nne.zoo.reward_stdp.RewardStdp",
     "predictive_coding": "nne.zoo.predictive_coding.PredictiveCoding",
 }
 """What makes each learner of a configuration, data and hardware: imported when it is wanted."""
@@ -87,6 +89,7 @@ LEARNERS = Learners(
     target_propagation=TargetPropagationConfig,
     equilibrium=EquilibriumConfig,
     predictive_coding=PredictiveCodingConfig,
+    reward_stdp=RewardStdpConfig,
 )
 
 

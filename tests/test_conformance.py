@@ -42,6 +42,7 @@ CASES = {
     "target_propagation": ["experiment=dtp_mnist10", *DIGITS, "network.hidden=[30,20]"],
     "equilibrium": ["experiment=ep_mnist10", *DIGITS, "network.hidden=[30,20]"],
     "predictive_coding": ["experiment=pc_mnist10", *DIGITS, "network.hidden=[30,20]"],
+    "reward_stdp": ["experiment=rstdp_mnist10", *DIGITS, "learner.neurons=5"],
     "feedback, mirror": ["experiment=mirror_mnist10", *DIGITS, "network.hidden=40"],
     "gradient": ["experiment=sgd_mnist10", *DIGITS, "network.hidden=40"],
     "gradient, competing": ["experiment=kh_mnist10", *DIGITS, "features.width=60", "features.epochs=3"],

@@ -148,3 +148,27 @@ class PerturbationConfig(LayersConfig):
         at_least("learner.decorrelation_rate", self.decorrelation_rate, 0)
         for_nodes = self.rule == "node" or self.decorrelation_rate == 0
         require(for_nodes, f"learner.decorrelation_rate is for learner.rule=node, got learner.rule={self.rule}")
+
+
+@dataclass
+class RewardStdpConfig(LearnerConfig):
+    """Spikes and a reward: a layer of neurons of which the first to fire answers and learns."""
+
+    name: str = key("reward_stdp", "which learner this is")
+    neurons: int = key(40, "for each class")
+    times: int = key(16, "T, at which pixels may fire")
+    threshold: float = key(60.0, "the potential at which a neuron fires")
+    learning_rate: float = key(0.01, "the size of an update")
+    batch: int = key(5, "images that are answered before weights change")
+
+    def __post_init__(self) -> None:
+        for name in ("neurons", "times", "batch"):
+            at_least(f"learner.{name}", getattr(self, name), 1)
+        for name in ("threshold", "learning_rate"):
+            within(f"learner.{name}", getattr(self, name), 0, float("inf"))
+
+    def check(self, config: Config) -> None:
+        """What must hold between this learner and the rest of the configuration."""
+        assert config.images
+        right = config.network is None and config.features is None
+        require(right, "learner=reward_stdp has its own layer; choose network=none, features=none")

@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
-from nne.training.learner import Metrics
 from nne.training.seeding import generator
 from nne.zoo.config import EquilibriumConfig
-from nne.zoo.layers import Layers, Need, outer
+from nne.zoo.layers import Layers, Need, outer, speed
 
 
 def relaxed(
@@ -105,13 +104,11 @@ class Equilibrium(Layers):
         """``|s_L - l|^2 / 2``, averaged over the images."""
         return (self.logits(images) - self.label(labels)).square().sum(dim=1).mean() / 2
 
-    def step(self) -> Metrics:
-        """One epoch; and how fast the network still moves when its free phase is over: it should be at rest."""
-        metrics, images = super().step(), self.images[self.probe]
+    def more_figures(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """How fast the network still moves when its free phase is over: it should be at rest."""
         free = self.free(images)
         again = relaxed(self.weights, images, free, 1, self.rule.step_size)
-        speed = torch.stack([(a - b).abs().max() for a, b in zip(free, again, strict=True)]).max()
-        return {**metrics, "relaxation/speed": float(speed) / self.rule.step_size}
+        return {"relaxation/speed": speed(free, again) / self.rule.step_size}
 
     def as_module(self) -> nn.Module:
         """The free phase."""

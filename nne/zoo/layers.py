@@ -68,7 +68,7 @@ class Layers(Learner):
         self.present = [there.to(compute.device) for there in (*present, torch.ones_like(network.outputs.T))]
         self.memory: dict[str, Tensor] = {}
         self.f = self.activation()
-        self.probe = torch.linspace(0, len(self.labels) - 1, min(PROBE, len(self.labels))).long()
+        self.probe = torch.linspace(0, len(self.labels) - 1, min(PROBE, len(self.labels))).long().to(compute.device)
         self.epoch = self.updates = 0
 
     @abstractmethod
@@ -85,6 +85,10 @@ class Layers(Learner):
 
     def adapt(self, updates: list[Tensor], step: int) -> None:
         """Change what is in ``memory``, once weights have changed by ``-updates``: by default nothing."""
+
+    def more_figures(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """What else is logged of an epoch, of some training images: by default nothing."""
+        return {}
 
     def logits(self, images: Tensor) -> Tensor:
         """``[B, C]``."""
@@ -116,16 +120,18 @@ class Layers(Learner):
         right = torch.zeros((), device=self.images.device)
         for chosen in torch.split(order.to(self.images.device), self.learner_config.batch):
             right += self.learn(self.images[chosen], self.labels[chosen])
-        aligned, rate = self.alignment(self.images[self.probe], self.labels[self.probe]), self.learning_rate
+        rate, probe = self.learning_rate, (self.images[self.probe], self.labels[self.probe])
+        figures = {"alignment/cosine": self.alignment(*probe), **self.more_figures(*probe)}
         self.epoch += 1
         total = torch.stack([w.sum() for w in self.weights]).sum()
-        accuracy, cosine, finite = torch.stack([right / len(self.labels), aligned, total.isfinite().float()]).tolist()
+        every = [right / len(self.labels), total.isfinite(), *figures.values()]
+        accuracy, finite, *values = torch.stack([each.float() for each in every]).tolist()  # here a GPU is waited for
         if not finite:
             raise UserError(
                 f"weights have grown beyond all bounds in epoch {self.epoch}: set learner.learning_rate below "
                 f"{self.learner_config.learning_rate:g}"
             )
-        return {"train/accuracy": accuracy, "alignment/cosine": cosine, "learning_rate": rate}
+        return {"train/accuracy": accuracy, "learning_rate": rate, **dict(zip(figures, values, strict=True))}
 
     def learn(self, images: Tensor, labels: Tensor) -> Tensor:
         """One update of every layer; how many of the images were answered right."""
@@ -214,3 +220,8 @@ def random_like(w: Tensor, seed: int, purpose: str, step: int = 0) -> Tensor:
 def normal_like(h: Tensor, seed: int, purpose: str, step: int = 0) -> Tensor:
     """Standard normal numbers of the shape and device of ``h``."""
     return torch.randn(h.shape, generator=generator(seed, purpose, step)).to(h.device, h.dtype)
+
+
+def speed(before: list[Tensor], after: list[Tensor]) -> Tensor:
+    """The largest change of any unit."""
+    return torch.stack([(a - b).abs().max() for a, b in zip(after, before, strict=True)]).max()

@@ -11,15 +11,13 @@ where ``eps_i = v_i - mu_i``, and ``pi (l - z)`` at the output. Then ``W_i += ra
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
-from nne.training.learner import Metrics
 from nne.zoo.config import PredictiveCodingConfig
-from nne.zoo.layers import Layers, Need, outer
+from nne.zoo.layers import Layers, Need, outer, speed
 
 
 class PredictiveCoding(Layers):
@@ -54,22 +52,23 @@ class PredictiveCoding(Layers):
         size = self.rule.step_size
         return [value + size * (pull - own) for value, pull, own in zip(v, pulls, eps, strict=False)]
 
-    def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], Tensor]:
-        """``-eps_i f(v_{i-1})^T / pi`` where the values come to rest."""
-        label = self.label(labels)
-        v, logits = self.values(images)
+    def rest(self, images: Tensor, label: Tensor) -> list[Tensor]:
+        """Every value after all steps."""
+        v, _ = self.values(images)
         for _ in range(self.rule.steps):
             v = self.relax(images, v, label)
+        return v
+
+    def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], Tensor]:
+        """``-eps_i f(v_{i-1})^T / pi`` where the values come to rest."""
+        label, (_, logits) = self.label(labels), self.values(images)
+        v = self.rest(images, label)
         eps, below = self.errors(images, v, label)
         pi = self.rule.precision_of_label
         return [-outer(error, seen) / pi for error, seen in zip(eps, below, strict=True)], logits
 
-    def step(self) -> Metrics:
-        """One epoch; and how fast values still move when their time is over, which should be hardly at all."""
-        metrics, images, label = super().step(), self.images[self.probe], self.label(self.labels[self.probe])
-        v, _ = self.values(images)
-        for _ in range(self.rule.steps):
-            v = self.relax(images, v, label)
-        again = self.relax(images, v, label)
-        speed = torch.stack([(a - b).abs().max() for a, b in zip(v, again, strict=True)]).max()
-        return {**metrics, "relaxation/speed": float(speed) / self.rule.step_size}
+    def more_figures(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """How fast values still move when their time is over: they should be at rest."""
+        label = self.label(labels)
+        v = self.rest(images, label)
+        return {"relaxation/speed": speed(v, self.relax(images, v, label)) / self.rule.step_size}

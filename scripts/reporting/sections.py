@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from benchmarks import evolutions
 from nne.registry import LEARNERS
 from nne.training.io.results import Row, Run
-from reporting import pictures, tables
+from reporting import pictures, tables, zoo
 from reporting.tables import Cell, Experiments, on_one
 
 Draw = Callable[[list[Run], Experiments], Figure | None]
@@ -154,10 +154,10 @@ PARTS = [
     Part("Other gradients", "Baselines otherwise than as written.", learners("gradient"), {"others": tables.others}),
     Part(
         "The zoo",
-        "Other ways down for the error, their floor (hidden layers frozen) and their ceiling (backpropagation).",
-        learners("feedback"),
-        {"zoo": tables.zoo},
-        {"zoo_learning": pictures.others},
+        "Ways to learn without backpropagation, the floor (hidden layers frozen) and the ceiling (backpropagation).",
+        lambda runs, _: [run for each in (False, True) for group in zoo.cells(runs, each).values() for run in group],
+        zoo.TABLES,
+        {"zoo_alignment": zoo.alignment},
     ),
     Part(
         "Other learners",

@@ -176,24 +176,6 @@ def everything(runs: list[Run], experiments: Experiments) -> list[Row]:
     ]
 
 
-def zoo(runs: list[Run], _: Experiments) -> list[Row]:
-    """Rules of the zoo by their network: accuracy, and how near their changes are to backpropagation's at the end."""
-    groups = grouped((r for r in on_one(runs) if r.learner == "feedback"), "network.hidden", "learner.learning_rate")
-    return [
-        {
-            "experiment": f"`{name}`",
-            "hidden": typed(hidden),
-            "rate": f"{rate:g}",
-            "test accuracy, %": spread((r.accuracy for r in group), 2),
-            "alignment": spread((r.column("alignment/cosine")[-1][2] for r in group), 2),
-            "seeds": seeds(group),
-            "epochs": f"{median(r.summary['steps'] for r in group):.0f}",
-            "seconds": f"{median(r.summary['seconds'] for r in group):.0f}",
-        }
-        for (name, _data, _machine, hidden, rate), group in groups.items()
-    ]
-
-
 def finetuning(runs: list[Run], _: Experiments) -> list[Row]:
     """Individuals drawn from an evolved p, before and after they learnt: means over them, compared over seeds."""
     rows = []

@@ -1,0 +1,172 @@
+"""The zoo's tables and figure: rule by network, on few images and on all, beside its floor and its ceiling."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from statistics import mean, median
+
+from matplotlib.figure import Figure
+from scipy.stats import ttest_rel
+
+from nne.registry import CLASSES, composed
+from nne.training.errors import UserError
+from nne.training.io.results import Row, Run, seeds, spread, typed
+from nne.training.logging import figures
+from nne.training.plugin import load
+from nne.zoo.layers import Need
+from reporting.tables import Experiments, on_one
+
+NETWORKS = {"1000": "784-1000-10", "32": "784-32-10", "[1000,500]": "784-1000-500-10"}
+NAMES = {
+    "backprop": "backpropagation",
+    "kp": "Kolen-Pollack",
+    "sign": "sign symmetry",
+    "mirror": "weight mirror",
+    "fa": "feedback alignment",
+    "dfa": "direct feedback alignment",
+    "dtp": "difference target propagation",
+    "pc": "predictive coding",
+    "ep": "equilibrium propagation",
+    "pepita": "PEPITA",
+    "drtp": "direct random target projection",
+    "ff": "forward-forward",
+    "np": "node perturbation",
+    "rank1": "rank-one weight perturbation",
+    "wp": "weight perturbation",
+    "nne": "evolution (NNE)",
+    "kh": "competing units, Adam above",
+    "assemblies": "assemblies, Adam above",
+    "frozen": "frozen hidden layers",
+}
+FLOOR, CEILING = "frozen", "backprop"
+Cells = dict[tuple[str, str], list[Run]]
+
+
+def cells(runs: list[Run], everything: bool) -> Cells:
+    """Runs by rule and network: on 200 images a digit, or on all of MNIST."""
+    found: Cells = defaultdict(list)
+    for run in on_one(runs):
+        rule, _, data = run.experiment.partition("_")
+        hidden = typed(run.key("network.hidden") or run.key("features.width"))
+        few = run.key("data.per_class") is not None
+        if rule in NAMES and data == "mnist10" and hidden in NETWORKS and few != everything:
+            found[rule, hidden].append(run)
+    return dict(found)
+
+
+def accuracies(runs: list[Run], everything: bool) -> list[Row]:
+    """Test accuracy in %: mean ± standard error over seeds; seconds and examples of a run are medians."""
+    found = cells(runs, everything)
+    rows = []
+    for rule, name in NAMES.items():
+        own = {hidden: found[rule, hidden] for hidden in NETWORKS if (rule, hidden) in found}
+        if not own:
+            continue
+        row = {"rule": name, "experiment": f"`{rule}_mnist10`"}
+        for hidden, network in NETWORKS.items():
+            row[network] = spread((r.accuracy for r in own[hidden]), 2) if hidden in own else ""
+        steps = {f"{median(r.summary['steps'] for r in group):.0f}" for group in own.values()}
+        seconds = [f"{median(r.summary['seconds'] for r in group):.0f}" for group in own.values()]
+        least, most = min(seconds, key=int), max(seconds, key=int)
+        row |= {
+            "seeds": max((seeds(group) for group in own.values()), key=len),
+            "steps": ", ".join(sorted(steps)),
+            "seconds": least if least == most else f"{least} to {most}",
+        }
+        rows.append(row)
+    return rows
+
+
+def zoo(runs: list[Run], _: Experiments) -> list[Row]:
+    """On 200 images a digit."""
+    return accuracies(runs, everything=False)
+
+
+def zoo_all(runs: list[Run], _: Experiments) -> list[Row]:
+    """On all 60,000 images."""
+    return accuracies(runs, everything=True)
+
+
+def gains(runs: list[Run], _: Experiments) -> list[Row]:
+    """Points above the frozen hidden layers of the same seeds, ± standard error; the share of what backpropagation has.
+
+    A star: different from the floor with p < 0.01 (paired t-test over seeds).
+    """
+    found = cells(runs, everything=False)
+    rows = []
+    for rule, name in NAMES.items():
+        row = {"rule": name}
+        for hidden, network in NETWORKS.items():
+            row[network] = gain(*(found.get((each, hidden), []) for each in (rule, FLOOR, CEILING)))
+        if rule != FLOOR and any(list(row.values())[1:]):
+            rows.append(row)
+    return rows
+
+
+def gain(own: list[Run], floor: list[Run], ceiling: list[Run]) -> str:
+    """One cell of ``gains``; empty where fewer than two seeds can be paired."""
+    ours, theirs, best = ({run.summary["seed"]: run.accuracy for run in each} for each in (own, floor, ceiling))
+    shared = sorted(ours.keys() & theirs.keys())
+    if len(shared) < 2:
+        return ""
+    differences = [ours[seed] - theirs[seed] for seed in shared]
+    star = "*" if ttest_rel([ours[s] for s in shared], [theirs[s] for s in shared]).pvalue < 0.01 else ""
+    whole = mean(best.values()) - mean(theirs.values()) if best else 0.0
+    share = f" ({100 * mean(differences) / whole:.0f} %)" if whole > 0 else ""
+    return f"{'+' if mean(differences) > 0 else ''}{spread(differences, 2)}{star}{share}"
+
+
+def needs(runs: list[Run], _: Experiments) -> list[Row]:
+    """What each rule needs that a neuron may not have, as its class says; and how many lines of code it takes."""
+    ruled = {rule for rule, _hidden in cells(runs, everything=False)}
+    rows = []
+    for rule, name in NAMES.items():
+        try:
+            learner = composed(f"experiment={rule}_mnist10").learner
+        except UserError:
+            continue
+        kind = load("learner", CLASSES[learner.name])
+        of = getattr(kind, "needs", None)
+        if learner.name == "feedback":
+            of = load("learner", "nne.zoo.feedback.PATHWAYS")[learner.rule].needs
+        if rule in ruled and of is not None:
+            rows.append({"rule": name} | {need.value: "x" if need in of else "" for need in Need})
+    return rows
+
+
+def alignment(runs: list[Run], _: Experiments) -> Figure | None:
+    """The cosine between a rule's changes and the gradient, against epochs: narrow on the left, wide on the right."""
+    found = {cell: group for cell, group in cells(runs, everything=False).items() if aligned(group)}
+    if not found:
+        return None
+    figure, both = figures.pair(height=3.6)
+    drawn = sorted({rule for rule, _ in found}, key=list(NAMES).index)
+    for axes, hidden in zip(both, ("32", "1000"), strict=True):
+        for i, rule in enumerate(drawn):
+            if (rule, hidden) in found:
+                epochs, cosines = averaged(run.column("alignment/cosine") for run in found[rule, hidden])
+                style = figures.look(i) | {"markevery": max(len(epochs) // 6, 1)}
+                axes.plot(epochs, cosines, **style, label=NAMES[rule])
+        axes.set(xlabel="epochs", xscale="log", title=NETWORKS[hidden], ylim=(-0.1, 1.05))
+    both[0].set_ylabel("cosine with the gradient")
+    figures.legend(figure, max(both, key=lambda axes: len(axes.lines)), columns=4)
+    return figure
+
+
+def aligned(group: list[Run]) -> bool:
+    """Whether there is an alignment that is not zero by definition."""
+    return "zoo" in CLASSES.get(group[0].learner, "") and not group[0].experiment.startswith(FLOOR)
+
+
+def averaged(columns: Iterable[list[tuple[int, float, float]]]) -> tuple[list[int], list[float]]:
+    """The mean over runs of what was measured at each step that all have."""
+    by_step = [{step: value for step, _seconds, value in column} for column in columns]
+    shared = sorted(set.intersection(*(set(each) for each in by_step)))
+    return shared, [mean(each[step] for each in by_step) for step in shared]
+
+
+TABLES: dict[str, Callable[[list[Run], Experiments], list[Row]]] = {
+    "zoo": zoo,
+    "zoo_gains": gains,
+    "zoo_all": zoo_all,
+    "zoo_needs": needs,
+}
