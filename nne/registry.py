@@ -12,6 +12,7 @@ from nne.training.errors import require
 from nne.training.parts import key
 from nne.training.plugin import is_path, load
 from nne.zoo.config import (
+    DiehlCookConfig,
     EquilibriumConfig,
     FeedbackConfig,
     ForwardForwardConfig,
@@ -71,6 +72,7 @@ CLASSES = {
     "forward_forward": "nne.zoo.forward_forward.ForwardForward",
     "target_propagation": "nne.zoo.target_propagation.TargetPropagation",
     "equilibrium": "nne.zoo.equilibrium.Equilibrium",
+    "diehl_cook": "nne.zoo.diehl_cook.DiehlCook",
     "reward_stdp": "nne.zoo.reward_stdp.RewardStdp",
     "predictive_coding": "nne.zoo.predictive_coding.PredictiveCoding",
 }
@@ -90,6 +92,7 @@ LEARNERS = Learners(
     equilibrium=EquilibriumConfig,
     predictive_coding=PredictiveCodingConfig,
     reward_stdp=RewardStdpConfig,
+    diehl_cook=DiehlCookConfig,
 )
 
 

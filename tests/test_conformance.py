@@ -43,6 +43,7 @@ CASES = {
     "equilibrium": ["experiment=ep_mnist10", *DIGITS, "network.hidden=[30,20]"],
     "predictive_coding": ["experiment=pc_mnist10", *DIGITS, "network.hidden=[30,20]"],
     "reward_stdp": ["experiment=rstdp_mnist10", *DIGITS, "learner.neurons=5"],
+    "diehl_cook": ["experiment=spiking_mnist10", *DIGITS, "learner.neurons=20", "learner.milliseconds=40"],
     "feedback, mirror": ["experiment=mirror_mnist10", *DIGITS, "network.hidden=40"],
     "gradient": ["experiment=sgd_mnist10", *DIGITS, "network.hidden=40"],
     "gradient, competing": ["experiment=kh_mnist10", *DIGITS, "features.width=60", "features.epochs=3"],
@@ -121,6 +122,10 @@ def test_evaluation_is_of_the_images_that_are_given(case: str) -> None:
         assert result["training"]["test/accuracy"] == pytest.approx(
             result["a copy of training"]["test/accuracy"], abs=0.01
         )
+        return
+    if case == "diehl_cook":  # spikes in time are no module
+        with pytest.raises(UserError, match="gives no network of its own"):
+            learner.as_module()
         return
     network = learner.as_module()
     for name, (images, labels) in given.items():

@@ -1,4 +1,4 @@
-"""What users add from outside: the five files of the page "Add your own", as they stand there, and what goes wrong."""
+"""What users add from outside: the six files of the page "Add your own", as they stand there, and what goes wrong."""
 
 import re
 import subprocess
@@ -31,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder outside the repository with the files of the page."""
     page = (REPOSITORY / "docs" / "own.md").read_text()
     files = re.findall(r'^```\w+ title="(.+?)"\n(.*?)^```', page, re.DOTALL | re.MULTILINE)
-    assert len(files) == 5
+    assert len(files) == 6
     for name, text in files:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +60,7 @@ REPORTED = ("learner=my_learner.Perceptron", "--config-dir mine experiment=bars"
         ("learner.selection=my_selection.truncation", ["data=embedded", *SMALL]),
         ("learner.rule=my_plasticity.hebb", ["data=embedded", "data.per_class=20", "trainer.max_steps=3"]),
         ("learner=my_learner.Perceptron", ["data=embedded", "data.per_class=20", "trainer.max_steps=3"]),
+        ("learner=my_rule.SignOfError", ["data=embedded", "data.per_class=20", "trainer.max_steps=3"]),
         ("data.source=my_data.bars", SMALL),
         ("--config-dir mine experiment=bars", SMALL),
     ],

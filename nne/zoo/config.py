@@ -172,3 +172,29 @@ class RewardStdpConfig(LearnerConfig):
         assert config.images
         right = config.network is None and config.features is None
         require(right, "learner=reward_stdp has its own layer; choose network=none, features=none")
+
+
+@dataclass
+class DiehlCookConfig(LearnerConfig):
+    """Spikes without labels: competing neurons, spike-timing-dependent plasticity, thresholds that adapt."""
+
+    name: str = key("diehl_cook", "which learner this is")
+    neurons: int = key(400, "excitatory neurons")
+    milliseconds: int = key(250, "T, for which an image is shown")
+    eta: float = key(0.01, "the size of an update at a spike")
+    theta_plus: float = key(0.05, "by how many mV a neuron's threshold grows with each of its spikes")
+    inhibition: float = key(120.0, "by how many mV a spike holds all other neurons down")
+    batch: int = key(1, "images that are shown side by side before weights are scaled")
+
+    def __post_init__(self) -> None:
+        for name in ("neurons", "milliseconds", "batch"):
+            at_least(f"learner.{name}", getattr(self, name), 1)
+        for name in ("eta", "inhibition"):
+            within(f"learner.{name}", getattr(self, name), 0, float("inf"))
+        at_least("learner.theta_plus", self.theta_plus, 0)
+
+    def check(self, config: Config) -> None:
+        """What must hold between this learner and the rest of the configuration."""
+        assert config.images
+        right = config.network is None and config.features is None
+        require(right, "learner=diehl_cook has its own layer; choose network=none, features=none")
