@@ -118,7 +118,7 @@ def plot(axes: Axes, measured: list[Measured], names: list[str]) -> None:
     for i, name in enumerate(names):
         for run in measured:
             label = name if run is measured[0] else None
-            axes.plot(list(run), [row[name] for row in run.values()], **figures.look(i), label=label)
+            axes.plot(list(run), [row[name] for row in run.values()], **figures.series_style(i), label=label)
     axes.set(xscale="symlog", xlabel="generations")
 
 

@@ -117,7 +117,7 @@ def zoo() -> Iterator[Stage]:
         for network, rate in rates.items():
             name = f"zoo_{rule}_{network}"
             which = f"experiment={rule}_mnist10", f"network.hidden={NETWORKS[network]}", f"learner.learning_rate={rate}"
-            yield Stage(name, 12, which, only=ZOO)
+            yield Stage(name, 12, which, slow=network != "narrow", only=ZOO)
             if network != "deep":
                 all_images = "data.per_class=null", "trainer.max_steps=5"
                 yield Stage(f"{name}_all", 40, (*which, *all_images), slow=True, only=ZOO)
@@ -169,6 +169,8 @@ STAGES: list[Stage | Analysis] = [
     evolving("zoo_nne_narrow", 60, "experiment=nne_mnist10", "network.hidden=32", slow=True, only=ZOO),
     Stage("zoo_features", 60, ("experiment=kh_mnist10", "features.width=32,1000"), slow=True, only=ZOO),
     Stage("zoo_assemblies", 60, ("experiment=assemblies_mnist10",), slow=True, only=ZOO),
+    Stage("zoo_rstdp", 60, ("experiment=rstdp_mnist10",), slow=True, only=ZOO),
+    Stage("zoo_spiking", 300, ("experiment=spiking_mnist10",), slow=True, only=ZOO),
 ]
 
 

@@ -70,7 +70,7 @@ def theorem2(out: Path, seeds: int) -> list[Row]:
         d = max(m // 4, 1)
         tries = 10 * seeds
         share = [mean(frequencies_exist(linear_target(m, round(r * m), d, s)) for s in range(tries)) for r in RATIOS]
-        style = figures.look(len(rows))
+        style = figures.series_style(len(rows))
         left.plot(RATIOS, share, **style, label=f"m = {m}")
         cosines = [[proof_cosine(linear_target(m, n, d, s)) for s in range(seeds)] for n in GENES]
         misses = [[1 - cosine for cosine in each] for each in cosines]

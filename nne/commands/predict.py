@@ -72,7 +72,7 @@ def predict(folder: Path, patterns: list[str], out: Path | None = None, show: bo
         drawn = list(digits)[:MOST_DRAWN]
         pairs = [(figures.thumbnail(read(file)), digits[file].view(SIDE, SIDE)) for file in drawn]
         titles = {answer.file: in_words(answer) for answer in answers}
-        figure = figures.beside(pairs, [titles[file] for file in drawn])
+        figure = figures.side_by_side(pairs, [titles[file] for file in drawn])
         path = folder / "figures" / "predictions.png"
         console.print(figures.saved(figure, path, "what the network saw"), soft_wrap=True)
 

@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from nne.analysis.figures import convergence
 from nne.analysis.figures import trajectories as draw_trajectories
 from nne.learners.evolved import evolved
-from nne.training.io.results import Row, Run, naturally, standard_error, typed
+from nne.training.io.results import Row, Run, natural_key, standard_error, typed
 from nne.training.logging import figures
 from reporting import sweeps, tables
 
 
 def beside_paper(rows: list[Row], column: str) -> Figure | None:
     """Ours, with its standard error over seeds, and the paper's, for each row of one of the paper's tables."""
+    rows = [row for row in rows if row["paper"]]
     if not rows:
         return None
     figure, axes = figures.new(width=7.2, height=0.9 + 0.28 * len(rows))
@@ -44,7 +45,7 @@ def evolution(runs: list[Run], experiments: tables.Experiments) -> Figure | None
     figure, both = learning_curves(runs, experiments)
     for axes in both:
         for value in papers(runs):
-            figures.level(axes, value, f"paper, {value:g} %")
+            figures.reference_line(axes, value, f"paper, {value:g} %")
         axes.set_ylim(0, 100)
     both[0].set(xlabel="generations", ylabel="test accuracy of individuals, %")
     both[1].set(xlabel="seconds of work")
@@ -88,14 +89,14 @@ def learning_curves(runs: list[Run], experiments: tables.Experiments) -> tuple[F
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(in_words(run, runs, experiments), []).append(run)
-    for i, (label, group) in enumerate(sorted(groups.items(), key=lambda item: naturally(item[0]))):
+    for i, (label, group) in enumerate(sorted(groups.items(), key=lambda item: natural_key(item[0]))):
         curves = [{step: (seconds, value) for step, seconds, value in run.curve} for run in group]
         shared = sorted(set.intersection(*(set(curve) for curve in curves)))
         points = [[curve[step] for curve in curves] for step in shared]
         middle = [mean(value for _, value in each) for each in points]
         error = [standard_error([value for _, value in each]) for each in points]
         low, high = ([m + sign * e for m, e in zip(middle, error, strict=True)] for sign in (-1, 1))
-        style = figures.look(i) | {"markevery": max(len(shared) // 6, 1)}
+        style = figures.series_style(i) | {"markevery": max(len(shared) // 6, 1)}
         steps, seconds = [float(step) for step in shared], [mean(second for second, _ in each) for each in points]
         ends = [(max(curve), *curve[max(curve)]) for curve in curves]
         for axes, x, x_of_ends in (
@@ -132,13 +133,13 @@ def linear(runs: list[Run], _: tables.Experiments) -> Figure | None:
         return None
     figure, (left, right) = figures.pair()
     for i, run in enumerate(runs):
-        style = figures.look(i) | {"marker": ""}
+        style = figures.series_style(i) | {"marker": ""}
         generations, _seconds, cosines = zip(*run.column("cosine"), strict=True)
         left.plot(generations, cosines, **style, label=f"{run.experiment}, seed {run.summary['seed']}")
         for name, line in (("realised", "-"), ("guaranteed", ":")):
             generations, _seconds, falls = zip(*run.column(f"decrease/{name}"), strict=True)
             right.plot(generations, falls, **style | {"linestyle": line}, label=None if i else name)
-    figures.level(left, 0.99, "0.99")
+    figures.reference_line(left, 0.99, "0.99")
     left.set(xlabel="generations", ylabel="cos(W p, a)", ylim=(None, 1.02))
     right.set(xlabel="generations", ylabel="decrease of the loss in a generation", yscale="log")
     figures.legend(figure, left, place="lower left", columns=1)
@@ -194,13 +195,13 @@ def _against(lines: dict[str, dict[int, list[float]]], x: str, y: str, lines_at:
     if not lines:
         return None
     figure, axes = figures.new(width=5.6)
-    for i, (label, by_number) in enumerate(sorted(lines.items(), key=lambda item: naturally(item[0]))):
+    for i, (label, by_number) in enumerate(sorted(lines.items(), key=lambda item: natural_key(item[0]))):
         numbers = sorted(by_number)
         error = [standard_error(by_number[n]) for n in numbers]
         middle = [mean(by_number[n]) for n in numbers]
-        axes.errorbar(numbers, middle, error, **figures.look(i), capsize=2, label=label)
+        axes.errorbar(numbers, middle, error, **figures.series_style(i), capsize=2, label=label)
     for value in lines_at:
-        figures.level(axes, value, f"paper, {value:g} %")
+        figures.reference_line(axes, value, f"paper, {value:g} %")
     ticks = sorted({n for by_number in lines.values() for n in by_number})
     axes.set(xscale="log", xlabel=x, ylabel=y)
     axes.set_xticks(ticks, [f"{n:,}" for n in ticks])

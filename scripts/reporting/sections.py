@@ -155,7 +155,7 @@ PARTS = [
     Part(
         "The zoo",
         "Ways to learn without backpropagation, the floor (hidden layers frozen) and the ceiling (backpropagation).",
-        lambda runs, _: [run for each in (False, True) for group in zoo.cells(runs, each).values() for run in group],
+        lambda runs, _: zoo.chosen(runs),
         zoo.TABLES,
         {"zoo_alignment": zoo.alignment},
     ),

@@ -11,10 +11,10 @@ from nne.training.config import flat
 from nne.training.io.results import (
     Row,
     Run,
-    in_order,
     is_number,
     is_relevant,
-    naturally,
+    natural_key,
+    numeric_key,
     seeds,
     spread,
     standard_error,
@@ -43,7 +43,7 @@ class Sweep:
     @property
     def values(self) -> list[Any]:
         """Of the key, numbers in order."""
-        return sorted({value for line in self.lines.values() for value in line}, key=lambda value: in_order([value]))
+        return sorted({value for line in self.lines.values() for value in line}, key=lambda value: numeric_key([value]))
 
     @property
     def runs(self) -> list[Run]:
@@ -88,7 +88,7 @@ def table(sweep: Sweep) -> list[Row]:
     """What the runs reached, by the value of the key: mean ± standard error over seeds (steps, seconds: medians)."""
     rows = []
     several = len(sweep.lines) > 1
-    for words, line in sorted(sweep.lines.items(), key=lambda item: naturally(item[0])):
+    for words, line in sorted(sweep.lines.items(), key=lambda item: natural_key(item[0])):
         for value in (value for value in sweep.values if value in line):
             group = line[value]
             accuracy = group[0].tells_classes
@@ -118,9 +118,9 @@ def figure(sweep: Sweep) -> Figure:
     values = sweep.values
     numbers = all(map(is_number, values))
     place = {value: value if numbers else i for i, value in enumerate(values)}
-    for i, (words, line) in enumerate(sorted(sweep.lines.items(), key=lambda item: naturally(item[0]))):
+    for i, (words, line) in enumerate(sorted(sweep.lines.items(), key=lambda item: natural_key(item[0]))):
         tried = [value for value in values if value in line]
-        style = figures.look(i) | ({} if numbers else {"linestyle": ""})
+        style = figures.series_style(i) | ({} if numbers else {"linestyle": ""})
         results = [[run.result for run in line[value]] for value in tried]
         errors = [standard_error(group) for group in results]
         places = [place[value] for value in tried]

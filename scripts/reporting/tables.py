@@ -5,20 +5,22 @@ from statistics import mean, median
 from typing import Any
 
 from nne.training.config import flat
-from nne.training.io.results import Row, Run, grouped, naturally, seeds, settings, spread, typed
+from nne.training.io.results import Row, Run, grouped, natural_key, seeds, settings, spread, typed
 
 Experiments = Mapping[str, Mapping[str, Any]]
 """The configuration of every experiment, as its file has it."""
 
-Cell = tuple[str, str, str, float, float | None]
+Cell = tuple[str, str, str, float | None, float | None]
 
-TABLE_1: list[Cell] = [  # model, digits, experiment, the paper's accuracy in % and its sd
+TABLE_1: list[Cell] = [  # model, digits, experiment, the paper's accuracy in % (None: it has none) and its sd
     ("NNE", "0 to 4", "nne_mnist5", 92.1, None),
     ("NNE", "0 to 9", "nne_mnist10", 78.8, None),
     ("NNE + SignSGD", "0 to 4", "nne_signsgd_mnist5", 91.6, None),
     ("NNE + SignSGD", "0 to 9", "nne_signsgd_mnist10", 85.6, None),
     ("SGD", "0 to 4", "sgd_mnist5", 96.0, 0.4),
     ("SGD", "0 to 9", "sgd_mnist10", 88.2, 0.75),
+    ("frozen hidden layer, SGD above: the floor", "0 to 4", "frozen_mnist5", None, None),
+    ("frozen hidden layer, SGD above: the floor", "0 to 9", "frozen_mnist10", None, None),
 ]
 TABLE_2: list[Cell] = [  # model, h, experiment, the paper's accuracy in %
     ("SGD (Adam)", "1,000", "adam_features_h1000", 90.34, None),
@@ -34,6 +36,7 @@ HEADLINE = {
     "nne_mnist10": "NNE",
     "nne_signsgd_mnist10": "NNE + SignSGD",
     "sgd_mnist10": "SGD, same network",
+    "frozen_mnist10": "the floor: the same network, its hidden layer frozen",
     "nne_mnist5": "NNE",
     "dnn_h1000": "DNN, h = 1,000",
     "dnn_h100k": "DNN, h = 100,000",
@@ -43,7 +46,7 @@ HEADLINE = {
 }
 SIZES = {"trainer.max_steps", "data.per_class", "learner.population", "features.width"}
 CAPPED = ("features.cap", "learner.path", "data.source", "data.root", "data.download")
-PAPER = {experiment: value for _, _, experiment, value, _ in (*TABLE_1, *TABLE_2)}
+PAPER = {experiment: value for _, _, experiment, value, _ in (*TABLE_1, *TABLE_2) if value}
 OTHERWISE: dict[str, Callable[[Any], str]] = {  # what a reading of the rule may have besides, in words; "" as usual
     "learner.presynaptic": lambda value: "1[h > 0] for h" if value == "binary" else "",
     "learner.batch": lambda value: "" if value == 1 else f"batch {value}",
@@ -110,9 +113,9 @@ def _against_paper(cells: list[Cell], column: str, runs: list[Run], experiments:
                 {
                     "model": model,
                     column: where,
-                    "paper": f"{value:g}" + (f" ± {sd:g}" if sd else ""),
+                    "paper": (f"{value:g}" if value else "") + (f" ± {sd:g}" if sd else ""),
                     "ours": spread(ours, 2),
-                    "difference": f"{mean(ours) - value:+.2f}",
+                    "difference": f"{mean(ours) - value:+.2f}" if value else "",
                     "seeds": seeds(same),
                     "steps": f"{median(run.summary['steps'] for run in same):.0f}",
                     "seconds": f"{median(run.summary['seconds'] for run in same):.0f}",
@@ -151,7 +154,7 @@ def others(runs: list[Run], experiments: Experiments) -> list[Row]:
             "ours": spread((r.accuracy for r in group), 2),
             "seeds": seeds(group),
         }
-        for (name, words), group in sorted(groups.items(), key=lambda item: [naturally(part) for part in item[0]])
+        for (name, words), group in sorted(groups.items(), key=lambda item: [natural_key(part) for part in item[0]])
     ]
 
 
@@ -171,7 +174,7 @@ def everything(runs: list[Run], experiments: Experiments) -> list[Row]:
             "seeds": seeds(group),
         }
         for (experiment, learner, dataset, words), group in sorted(
-            groups.items(), key=lambda item: [naturally(part) for part in item[0]]
+            groups.items(), key=lambda item: [natural_key(part) for part in item[0]]
         )
     ]
 

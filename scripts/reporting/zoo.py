@@ -9,7 +9,7 @@ from scipy.stats import ttest_rel
 
 from nne.registry import CLASSES, composed
 from nne.training.errors import UserError
-from nne.training.io.results import Row, Run, seeds, spread, typed
+from nne.training.io.results import Row, Run, grouped, seeds, spread, typed
 from nne.training.logging import figures
 from nne.training.plugin import load
 from nne.zoo.layers import Need
@@ -37,6 +37,7 @@ NAMES = {
     "assemblies": "assemblies, Adam above",
     "frozen": "frozen hidden layers",
 }
+SPIKING = {"rstdp": "reward-modulated STDP", "spiking": "Diehl and Cook's network"}
 FLOOR, CEILING = "frozen", "backprop"
 Cells = dict[tuple[str, str], list[Run]]
 
@@ -51,6 +52,12 @@ def cells(runs: list[Run], everything: bool) -> Cells:
         if rule in NAMES and data == "mnist10" and hidden in NETWORKS and few != everything:
             found[rule, hidden].append(run)
     return dict(found)
+
+
+def chosen(runs: list[Run]) -> list[Run]:
+    """The runs that any of the tables is about."""
+    spiking = [run for run in runs if run.experiment.removesuffix("_mnist10") in SPIKING]
+    return [run for each in (False, True) for group in cells(runs, each).values() for run in group] + spiking
 
 
 def accuracies(runs: list[Run], everything: bool) -> list[Row]:
@@ -133,6 +140,27 @@ def needs(runs: list[Run], _: Experiments) -> list[Row]:
     return rows
 
 
+def spikes(runs: list[Run], _: Experiments) -> list[Row]:
+    """Layers of spiking neurons, on 200 images a digit."""
+    rows = []
+    for rule, name in SPIKING.items():
+        own = [run for run in on_one(runs) if run.experiment == f"{rule}_mnist10"]
+        for (_name, _data, _machine, neurons), group in grouped(own, "learner.neurons").items():
+            per_class = rule == "rstdp"
+            rows.append(
+                {
+                    "rule": name,
+                    "experiment": f"`{rule}_mnist10`",
+                    "neurons": str(10 * neurons if per_class else neurons),
+                    "test accuracy, %": spread((run.accuracy for run in group), 2),
+                    "seeds": seeds(group),
+                    "passes": f"{median(run.summary['steps'] for run in group):.0f}",
+                    "seconds": f"{median(run.summary['seconds'] for run in group):.0f}",
+                }
+            )
+    return rows
+
+
 def alignment(runs: list[Run], _: Experiments) -> Figure | None:
     """The cosine between a rule's changes and the gradient, against epochs: narrow on the left, wide on the right."""
     found = {cell: group for cell, group in cells(runs, everything=False).items() if aligned(group)}
@@ -144,7 +172,7 @@ def alignment(runs: list[Run], _: Experiments) -> Figure | None:
         for i, rule in enumerate(drawn):
             if (rule, hidden) in found:
                 epochs, cosines = averaged(run.column("alignment/cosine") for run in found[rule, hidden])
-                style = figures.look(i) | {"markevery": max(len(epochs) // 6, 1)}
+                style = figures.series_style(i) | {"markevery": max(len(epochs) // 6, 1)}
                 axes.plot(epochs, cosines, **style, label=NAMES[rule])
         axes.set(xlabel="epochs", xscale="log", title=NETWORKS[hidden], ylim=(-0.1, 1.05))
     both[0].set_ylabel("cosine with the gradient")
@@ -168,5 +196,6 @@ TABLES: dict[str, Callable[[list[Run], Experiments], list[Row]]] = {
     "zoo": zoo,
     "zoo_gains": gains,
     "zoo_all": zoo_all,
+    "zoo_spikes": spikes,
     "zoo_needs": needs,
 }

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import report
-from nne.training.io.results import find_runs, naturally
+from nne.training.io.results import find_runs, natural_key
 from reporting import pictures, sweeps
 from tests.conftest import SMALL, Command
 from tests.scripts.test_report import finished, reported
@@ -67,7 +67,7 @@ def test_a_curve_is_the_mean_over_seeds_and_settings_are_told_apart(tmp_path: Pa
 
 def test_texts_are_sorted_by_the_numbers_in_them() -> None:
     names = ["learner.genes=5000", "learner.genes=500", "learner.genes=10", "learner.rule=text"]
-    assert sorted(names, key=naturally) == [names[2], names[1], names[0], names[3]]
+    assert sorted(names, key=natural_key) == [names[2], names[1], names[0], names[3]]
 
 
 def test_an_evolution_moves(train: Command, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def grouped(runs: Iterable[Run], *names: str) -> dict[tuple[Any, ...], list[Run]
     groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
     for run in runs:
         groups[run.experiment, run.dataset, run.summary["device"], *(run.key(name) for name in names)].append(run)
-    return dict(sorted(groups.items(), key=lambda item: in_order(item[0])))
+    return dict(sorted(groups.items(), key=lambda item: numeric_key(item[0])))
 
 
 def standard_error(values: Sequence[float]) -> float:
@@ -177,15 +177,15 @@ def spread(values: Iterable[float], digits: int = 1) -> str:
     return middle if len(numbers) == 1 else f"{middle} ± {standard_error(numbers):.{digits}f}"
 
 
-def in_order(values: Iterable[Any]) -> list[tuple[bool, float, str]]:
+def numeric_key(values: Iterable[Any]) -> list[tuple[bool, float, str]]:
     """A key that sorts numbers as numbers, and before them what is none."""
     return [(True, float(value), "") if is_number(value) else (False, 0.0, str(value)) for value in values]
 
 
-def naturally(text: str) -> list[tuple[bool, float, str]]:
+def natural_key(text: str) -> list[tuple[bool, float, str]]:
     """A key that sorts the numbers in texts as numbers: ``learner.genes=500`` before ``learner.genes=5000``."""
     parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", text)
-    return in_order(float(part) if i % 2 else part for i, part in enumerate(parts))
+    return numeric_key(float(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def is_number(value: Any) -> bool:

@@ -30,7 +30,7 @@ DPI = 140
 ROW = 0.16  # inches, of a legend
 
 
-def look(i: int) -> dict[str, Any]:
+def series_style(i: int) -> dict[str, Any]:
     """Colour, line and marker of the ``i``-th series: after the last colour, lines and markers change."""
     return {
         "color": COLOURS[i % len(COLOURS)],
@@ -51,7 +51,7 @@ def legend(figure: Figure, axes: Axes, columns: int = 3, place: str = "lower cen
         figure.legend(lines, names, fontsize=7, loc=where, ncols=columns, frameon=False)
 
 
-def level(axes: Axes, value: float, name: str) -> None:
+def reference_line(axes: Axes, value: float, name: str) -> None:
     """A horizontal line with its name written on it."""
     axes.axhline(value, color=PAPER, linestyle=(0, (5, 3)), linewidth=0.9)
     across = axes.get_yaxis_transform()  # x as a share of the axes, y in the data's units
@@ -111,7 +111,7 @@ def thumbnail(colour: NDArray[np.float64], largest: int = 150) -> NDArray[np.flo
     return colour[::step, ::step]
 
 
-def beside(pairs: list[tuple[NDArray[np.float64], Tensor]], titles: list[str]) -> Figure:
+def side_by_side(pairs: list[tuple[NDArray[np.float64], Tensor]], titles: list[str]) -> Figure:
     """Pictures ``[height, width, 3]`` as they were given and as ``[28, 28]``, three pairs a row, under their titles."""
     columns = min(len(pairs), 3)
     rows = -(-len(pairs) // columns)

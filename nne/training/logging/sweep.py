@@ -10,7 +10,7 @@ from rich.table import Table
 
 from nne.training.cli import Job
 from nne.training.config import flat
-from nne.training.io.results import Run, in_order, seeds, spread
+from nne.training.io.results import Run, numeric_key, seeds, spread
 from nne.training.io.run_folder import SUMMARY
 from nne.training.learner import shown
 
@@ -68,7 +68,7 @@ def table(jobs: list[Job]) -> Table | None:
     first = next(iter(groups.values()))[0]
     unit, digits = (", %", 2) if first.tells_classes else ("", 4)
     rows = Table(*settings, first.headline.removeprefix("test/") + unit, "seeds", "steps", "seconds")
-    for values, runs in sorted(groups.items(), key=lambda group: in_order(group[0])):
+    for values, runs in sorted(groups.items(), key=lambda group: numeric_key(group[0])):
         means = (f"{mean(run.summary[name] for run in runs):.0f}" for name in ("steps", "seconds"))
         rows.add_row(*map(str, values), spread((run.result for run in runs), digits), seeds(runs), *means)
     return rows

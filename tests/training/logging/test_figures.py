@@ -9,7 +9,7 @@ from nne.training.logging import figures
 
 
 def test_series_differ_in_more_than_colour() -> None:
-    looks = [figures.look(i) for i in range(20)]
+    looks = [figures.series_style(i) for i in range(20)]
     for one, other in combinations(looks, 2):
         differing = [name for name in ("color", "linestyle", "marker") if one[name] != other[name]]
         assert len(differing) >= 2, (one, other)
@@ -19,7 +19,7 @@ def test_series_differ_in_more_than_colour() -> None:
 def test_a_legend_takes_nothing_from_the_axes(count: int) -> None:
     figure, axes = figures.new()
     for i in range(count):
-        axes.plot([0, 1], [0, i], **figures.look(i), label=f"experiment, learner.some_key={i}")
+        axes.plot([0, 1], [0, i], **figures.series_style(i), label=f"experiment, learner.some_key={i}")
     figures.write(figure, BytesIO(), format="png")
     alone = axes.get_position().height * figure.get_figheight()
     figures.legend(figure, axes)
