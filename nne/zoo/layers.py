@@ -180,6 +180,10 @@ class Layers(Learner):
         parts = [part for w in below for part in (plain.linear(w), self.activation())]
         return nn.Sequential(*parts, plain.linear(outputs))
 
+    def histograms(self) -> dict[str, Tensor]:
+        """The weights of every layer, the output layer's last."""
+        return {f"weights/{i}": w for i, w in enumerate(self.weights)}
+
     def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
         """The confusion matrix."""
         from nne.training.logging import figures

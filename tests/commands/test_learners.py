@@ -15,6 +15,7 @@ SMALL = ["data=embedded", "data.per_class=20", "trainer.evaluate_every=10"]
 RUNS = {
     "dnn_reward_h1000": ["features.width=300", "trainer.max_steps=60"],
     "dnn_kcap": ["features.width=600", "features.cap=20", "learner.path=primal", "trainer.max_steps=25"],
+    "dtp_mnist10": ["network.hidden=[60,40]", "trainer.max_steps=40", "learner.batch=10"],
     "adam_features_h1000": ["trainer.max_steps=60", "learner.batch=50", "features.cap=20"],
 }
 
@@ -40,7 +41,12 @@ def test_a_run_that_is_killed_and_resumed_equals_an_unbroken_one(
     assert unbroken["dtype"] == "float32"
     events = EventAccumulator(str(tmp_path / "killed"), size_guidance={"scalars": 0}).Reload()
     assert [e.step for e in events.Scalars("train/accuracy")] == list(range(1, unbroken["steps"] + 1))
-    wanted = {"dnn_reward_h1000": "dopamine", "dnn_kcap": "features/firing", "adam_features_h1000": "weights/w"}
+    wanted = {
+        "dnn_reward_h1000": "dopamine",
+        "dnn_kcap": "features/firing",
+        "dtp_mnist10": "weights/0",
+        "adam_features_h1000": "weights/w",
+    }
     assert wanted[experiment] in events.Tags()["histograms"]
 
 
