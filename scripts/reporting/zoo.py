@@ -61,7 +61,7 @@ def chosen(runs: list[Run]) -> list[Run]:
 
 
 def accuracies(runs: list[Run], everything: bool) -> list[Row]:
-    """Test accuracy in %: mean ± standard error over seeds; seconds and examples of a run are medians."""
+    """Test accuracy in %: mean ± standard error over seeds, how many there are network by network; medians of seconds."""
     found = cells(runs, everything)
     rows = []
     for rule, name in NAMES.items():
@@ -75,7 +75,7 @@ def accuracies(runs: list[Run], everything: bool) -> list[Row]:
         seconds = [f"{median(r.summary['seconds'] for r in group):.0f}" for group in own.values()]
         least, most = min(seconds, key=int), max(seconds, key=int)
         row |= {
-            "seeds": max((seeds(group) for group in own.values()), key=len),
+            "seeds": ", ".join(str(len(group)) for group in own.values()),
             "steps": ", ".join(sorted(steps)),
             "seconds": least if least == most else f"{least} to {most}",
         }
@@ -117,8 +117,8 @@ def gain(own: list[Run], floor: list[Run], ceiling: list[Run]) -> str:
         return ""
     differences = [ours[seed] - theirs[seed] for seed in shared]
     star = "*" if ttest_rel([ours[s] for s in shared], [theirs[s] for s in shared]).pvalue < 0.01 else ""
-    whole = mean(best.values()) - mean(theirs.values()) if best else 0.0
-    share = f" ({100 * mean(differences) / whole:.0f} %)" if whole > 0 else ""
+    whole = mean(best[seed] - theirs[seed] for seed in shared) if best.keys() >= set(shared) else 0.0
+    share = f" ({100 * mean(differences) / whole:.0f} %)" if whole > 0 and mean(differences) > 0 else ""
     return f"{'+' if mean(differences) > 0 else ''}{spread(differences, 2)}{star}{share}"
 
 
