@@ -61,7 +61,7 @@ def chosen(runs: list[Run]) -> list[Run]:
 
 
 def accuracies(runs: list[Run], everything: bool) -> list[Row]:
-    """Test accuracy in %: mean ± standard error over seeds, how many there are network by network; medians of seconds."""
+    """Test accuracy in %, mean ± standard error; how many seeds, network by network; seconds are medians."""
     found = cells(runs, everything)
     rows = []
     for rule, name in NAMES.items():
