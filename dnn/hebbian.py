@@ -5,7 +5,8 @@
 
       w += eta g (v - I w),    g = 1 for the first, -0.4 for the second, 0 for others
 
-  scaled so that the largest change of a minibatch is ``eta``, which falls to zero over the epochs.
+  scaled so that the largest change of a minibatch is ``eta``, which falls to zero over the epochs: their p = 2 and
+  k = 2, and ReLU without a higher power.
 - ``assemblies`` (Papadimitriou and Vempala 2019; Dabagia, Papadimitriou and Vempala 2022, arXiv 2110.03171): a random
   graph under a cap of ``k``. Bright pixels fire; the ``k`` units of the largest input fire; synapses from what fired to
   what fired grow by ``1 + eta``, and each unit's are then scaled to the sum that they had. Classes are shown one

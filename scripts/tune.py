@@ -27,8 +27,9 @@ from nne.training.logging.progress import console
 FOUND = Path(__file__).with_name("tuned.json")
 NETWORKS = {"wide": "1000", "narrow": "32", "deep": "[1000,500]"}
 RULES = {
-    **dict.fromkeys(("frozen", "backprop", "fa", "sign", "kp", "mirror", "dfa", "drtp", "pepita", "ff", "ep", "pc")),
+    **dict.fromkeys(("frozen", "backprop", "fa", "sign", "kp", "mirror", "dfa", "drtp", "pepita", "ff", "pc")),
     **dict.fromkeys(("np", "rank1", "wp")),
+    "ep": ("wide", "narrow"),  # with two hidden layers its free phase does not come to rest
     "dtp": ("deep",),
 }
 """The zoo, and the networks that a rule can train, if not all."""

@@ -104,7 +104,7 @@ class NetworkConfig:
 @dataclass
 class FeaturesConfig:
     """A hidden layer with ReLU, by default of fixed random weights, Kaiming uniform: only the output layer above it
-    learns (Sec. 3.2), or what is learnt below it needs no labels."""
+    learns (Sec. 3.2), or what is learnt below it needs no error."""
 
     width: float = key(1000, "h, hidden units; inf: their limit in closed form, for the dopamine learner")
     cap: int | None = key(None, "k: only the k most active hidden units fire (Sec. 4, item 5); null: no cap")

@@ -51,7 +51,7 @@ class PepitaConfig(LayersConfig):
     """PEPITA: a second pass, of an image that the error has changed."""
 
     name: str = key("pepita", "which learner this is")
-    scale: float = key(0.05, "how strongly the error changes the image, of what a layer's weights would")
+    scale: float = key(0.5, "how strongly the error changes the image, as a share of what Kaiming weights would")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,7 +92,7 @@ class TargetPropagationConfig(LayersConfig):
         require(
             deep,
             "learner=target_propagation needs two hidden layers or more, as in network.hidden=[1000,500]: with one it "
-            f"is backpropagation of the output layer; got network.hidden={config.network.hidden}",
+            f"is backpropagation; got network.hidden={config.network.hidden}",
         )
 
 

@@ -10,8 +10,10 @@ where ``x_pre`` decays from 1 since the last spike of a pixel: synapses from pix
 shrink. After an image each neuron's weights are scaled to the sum ``NORM``. A neuron stands for the class for which it
 fired most, and the network answers with the class whose neurons fire most on average.
 
-Simplified: inhibition acts at once and there is one spike a ms at most; images of a minibatch are shown side by side,
-each to its own copy of the membranes, and what their spikes do to the weights is added up.
+Simplified, with constants as in the simulator BindsNET rather than the paper: inhibition acts at once and there is one
+spike a ms at most; thresholds do not decay; no image is shown again, brighter, if few neurons fire; there is no pause.
+What neurons stand for is found while weights still change. Images of a minibatch are shown side by side, each to its
+own copy of the membranes, and what their spikes do to the weights is added up.
 """
 
 from collections.abc import Iterator
@@ -48,7 +50,7 @@ class DiehlCook(Learner):
     charts: ClassVar[dict[str, list[str]]] = {
         "accuracy": ["test/accuracy", "train/accuracy"],
         "spikes an image": ["spikes/image"],
-        "neurons that never fire": ["spikes/silent"],
+        "neurons that never fire": ["neurons/silent"],
     }
 
     def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:
@@ -80,7 +82,7 @@ class DiehlCook(Learner):
         self.passes += 1
         silent = (fired.sum(dim=0) == 0).float().mean()
         spikes, answered, quiet = torch.stack([fired.sum(), right, silent * len(order)]).div(len(order)).tolist()
-        return {"train/accuracy": answered, "spikes/image": spikes, "spikes/silent": quiet}
+        return {"train/accuracy": answered, "spikes/image": spikes, "neurons/silent": quiet}
 
     def shown(self, images: Tensor, stream: torch.Generator, learns: bool) -> Tensor:
         """How often each neuron fires, ``[B, neurons]``, while images ``[B, inputs]`` are shown for ``T`` ms."""

@@ -9,8 +9,9 @@ what synapses see::
 
     W_i += rate / beta (rho_i rho_{i-1}^T, nudged - rho_i rho_{i-1}^T, free)
 
-which for small ``beta`` goes down ``|s_L - l|^2 / 2``. The sign of ``beta`` is drawn for each update. Added up over the
-nudged phase it is firing before a synapse times the rate of change after it, the reading of spike-timing-dependent
+which for small ``beta`` goes down ``|s_L - l|^2 / 2``. The sign of ``beta`` is drawn for each update, states are held
+within 0 and 1, and each free phase begins at 0. Added up over the nudged phase the change is firing before a synapse
+times the rate of change after it, and the same with both sides exchanged: the reading of spike-timing-dependent
 plasticity in Bengio, Lee, Bornschein, Mesnard and Lin 2015 (arXiv 1502.04156).
 """
 
@@ -49,7 +50,7 @@ def relaxed(
     return state
 
 
-def at_rest(weights: list[Tensor], images: Tensor) -> list[Tensor]:
+def silent(weights: list[Tensor], images: Tensor) -> list[Tensor]:
     """Layers that do not fire, ``[B, units]``."""
     return [images.new_zeros(len(images), len(w)) for w in weights]
 
@@ -66,7 +67,7 @@ class Relaxation(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """The output layer ``[B, C]`` of images ``[B, inputs]``."""
         weights = list(self.matrices)
-        return relaxed(weights, images, at_rest(weights, images), self.steps, self.step_size)[-1]
+        return relaxed(weights, images, silent(weights, images), self.steps, self.step_size)[-1]
 
 
 class Equilibrium(Layers):
@@ -81,7 +82,7 @@ class Equilibrium(Layers):
 
     def free(self, images: Tensor) -> list[Tensor]:
         """The layers at the end of the free phase."""
-        start = at_rest(self.weights, images)
+        start = silent(self.weights, images)
         return relaxed(self.weights, images, start, self.rule.free_steps, self.rule.step_size)
 
     def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], Tensor]:

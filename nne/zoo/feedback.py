@@ -5,14 +5,16 @@ All change weights by ``delta_i h_{i-1}^T``, with the error ``e = z - l`` at the
 - ``backprop``: ``delta_i = (delta_{i+1} W_{i+1}) f'``, which transports every weight to the way down.
 - ``fa``, feedback alignment (Lillicrap et al. 2016, doi 10.1038/ncomms13276): a fixed random ``B`` for ``W``.
 - ``sign``, sign symmetry (Liao et al. 2016, arXiv 1510.05067): the signs of ``W`` alone.
-- ``kp``, Kolen and Pollack's rule (Akrout et al. 2019, arXiv 1904.05391): ``B`` gets the same updates as ``W``, and
-  both decay, so that they become alike; no weight is transported.
+- ``kp``, Kolen and Pollack's rule of 1994 (Akrout et al. 2019, arXiv 1904.05391): ``B`` gets the same updates as
+  ``W``, and both decay, so that they become alike; no weight is transported.
 - ``mirror``, weight mirrors (the same): noise fired through a layer teaches ``B`` to be like ``W``.
 - ``dfa``, direct feedback alignment (Nokland 2016, arXiv 1609.01596): ``delta_i = (e B_i) f'`` for every layer.
 - ``drtp``, direct random target projection (Frenkel et al. 2021, doi 10.3389/fnins.2021.629892):
   ``delta_i = -(l B_i) f'``, by the label alone.
 - ``frozen``: hidden layers stay as they were drawn. The floor under all of them.
 """
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,7 +34,7 @@ class Pathway:
         weights: of every layer, ``[units, sources]``.
     """
 
-    needs = frozenset({Need.ERROR})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.ERROR})
 
     def __init__(self, config: FeedbackConfig, weights: list[Tensor], seed: int) -> None:
         self.config = config
@@ -60,7 +62,9 @@ class Pathway:
 
 
 class Frozen(Pathway):
-    """None."""
+    """No error reaches the hidden layers."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def draw(self, weights: list[Tensor]) -> list[Tensor]:
         return []
@@ -72,7 +76,7 @@ class Frozen(Pathway):
 class Backprop(Pathway):
     """The transposed weights themselves."""
 
-    needs = frozenset({Need.ERROR, Need.TRANSPORT})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.ERROR, Need.TRANSPORT})
 
     def draw(self, weights: list[Tensor]) -> list[Tensor]:
         return []
@@ -82,10 +86,10 @@ class Backprop(Pathway):
 
 
 class SignSymmetry(Backprop):
-    """Their signs, all of the mean size of the weights."""
+    """Their signs, all of the mean size of the weights that there are."""
 
     def matrices(self, weights: list[Tensor], B: list[Tensor]) -> list[Tensor]:
-        return [w.sign() * w.abs().mean() for w in weights[1:]]
+        return [w.sign() * (w.abs().sum() / w.count_nonzero().clamp(min=1)) for w in weights[1:]]
 
 
 class KolenPollack(Pathway):
@@ -100,6 +104,8 @@ class KolenPollack(Pathway):
 
 class WeightMirror(Pathway):
     """Noise ``xi`` at a layer, and what comes of it above: ``B`` moves towards ``W`` by ``xi`` times the response."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.ERROR, Need.SECOND_PASS})
 
     def adapt(self, updates: list[Tensor], weights: list[Tensor], B: list[Tensor], step: int) -> None:
         rate = self.config.feedback_rate
@@ -123,7 +129,7 @@ class Direct(Pathway):
 class DirectTarget(Direct):
     """As direct feedback, of the label alone."""
 
-    needs = frozenset({Need.LABELS})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.LABELS})
 
     def deltas(self, e: Tensor, label: Tensor, h: list[Tensor], weights: list[Tensor], B: list[Tensor]) -> list[Tensor]:
         return super().deltas(-label, label, h, weights, B)

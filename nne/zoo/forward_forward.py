@@ -6,7 +6,8 @@ label it should be above ``theta``, with a wrong one below::
     L_i = softplus(theta - G_i(right)) + softplus(G_i(wrong) - theta),    G_i = mean over units of h_i^2
 
 Each layer goes down the gradient of its own loss, and sees the activity below it scaled to the same length. The network
-answers with the label for which the sum of its layers' goodness is largest: a pass for each class.
+answers with the label for which the sum of its layers' goodness is largest: a pass for each class. (Hinton's goodness
+is the sum of squares, his answer leaves the first layer out, and his wrong labels are those that are likely.)
 """
 
 from collections.abc import Iterable

@@ -31,7 +31,7 @@ PROBE = 50  # training images on which a change is held against the gradient
 
 
 class Need(Enum):
-    """What a rule needs that a neuron may not have."""
+    """What the hidden layers need, to learn by a rule, that a neuron may not have."""
 
     TRANSPORT = "the weights of other synapses"
     ERROR = "an error for each output"
@@ -77,7 +77,8 @@ class Layers(Learner):
 
         Args:
             images, labels: ``[B, inputs]`` and ``[B]``.
-            step: what random numbers may depend on besides the seed.
+            step: what random numbers may depend on besides the seed; negative where this is no update, and nothing in
+                ``memory`` may change.
 
         Returns:
             A matrix for each layer, the output layer's last, and the logits ``[B, C]``.
@@ -95,7 +96,7 @@ class Layers(Learner):
         return self.forward(images)[-1]
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """What the gradient that changes are held against is of: by default the mean cross-entropy."""
+        """The loss whose gradient the changes are compared with: by default the mean cross-entropy of the answers."""
         return cross_entropy(self.logits(images), labels)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -173,6 +174,11 @@ class Layers(Learner):
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """Test accuracy."""
         return {"test/accuracy": float((self.answers(images) == labels).double().mean())}
+
+    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Of the answers, ``[C, C]``."""
+        pairs = labels * self.classes + self.answers(images)
+        return torch.bincount(pairs, minlength=self.classes**2).view(self.classes, self.classes)
 
     def as_module(self) -> nn.Module:
         """The network, which answers without what it learns by."""

@@ -6,6 +6,8 @@ the second pass, ``h~``, is what layers learn from::
     W_1 -= rate (h_1 - h~_1) x~^T
     W_i -= rate (h_i - h~_i) h~_{i-1}^T
     W_L -= rate e h~_{L-1}^T
+
+(The authors add the error; the sign of a random ``F`` does not matter.)
 """
 
 from torch import Tensor
@@ -27,7 +29,7 @@ class Pepita(Layers):
         rule: PepitaConfig = config.learner
         F = self.weights[0].new_empty(self.classes, self.images.shape[1])
         spread = rule.scale * (2 * self.classes / self.images.shape[1]) ** 0.5
-        self.memory = {"feedback": random_like(F, config.seed, "feedback") * spread * self.classes}
+        self.memory = {"feedback": random_like(F, config.seed, "feedback") * spread}
 
     def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], Tensor]:
         """As above."""

@@ -5,7 +5,8 @@
 - ``node`` (Williams 1992, doi 10.1007/BF00992696; Dalm, van Gerven and Ahmad 2023, arXiv 2310.00965): noise at each
   unit of every layer, ``a_i + sigma xi_i``, and ``W_i -= rate (L~ - L) / sigma xi_i h_{i-1}^T``. What a layer sees can
   be decorrelated first, ``R_i h_{i-1}``, with ``R_i -= eta (C - diag C) R_i`` for the correlations ``C`` of that.
-- ``weight``: noise on all weights, ``W_i -= rate (L~ - L) / sigma Xi_i``, with the mean loss of the minibatch.
+- ``weight`` (Jabri and Flower 1992): noise on all weights, ``W_i -= rate (L~ - L) / sigma Xi_i``, with the mean loss
+  of the minibatch.
 - ``rank_one`` (after EGGROLL, Sarkar et al. 2025, arXiv 2511.16652): the same with ``Xi = a b^T``, another for each
   image, which costs no more than noise at the nodes, ``a (b^T h)``.
 """

@@ -5,7 +5,7 @@ Each layer has a value ``v_i`` and is predicted from below, ``mu_i = W_i f(v_{i-
 
     F = sum_i |v_i - mu_i|^2 / 2 + pi L(l, W_L f(v_{L-1})),        dv_i/dt = -eps_i + f'(v_i) W_{i+1}^T eps_{i+1}
 
-where ``eps_i = v_i - mu_i``, and ``pi (l - z)`` at the output. Then ``W_i += rate eps_i f(v_{i-1})^T``. For small
+where ``eps_i = v_i - mu_i``, and ``pi (l - z)`` at the output. Then ``W_i += rate / pi eps_i f(v_{i-1})^T``. For small
 ``pi``, values hardly move and this is the gradient.
 """
 

@@ -2,13 +2,14 @@
 
 After Mozafari et al. 2019 (arXiv 1804.00227), for one layer. A bright pixel fires early, once: by time ``t`` of ``T``
 those of at least ``1 - t / T`` have. A neuron's potential is the sum of its weights from what has fired; the first to
-reach ``threshold`` answers with its own class, and it alone learns. With ``f = w (1 - w)``, so that ``0 < w < 1``::
+reach ``threshold`` (if none does, that of the largest potential) answers with its own class, and it alone learns. With
+``f = w (1 - w)``, which holds ``w`` within 0 and 1::
 
     right:  w += rate * error * f * (+5 if the pixel had fired, else -3)
     wrong:  w += rate * (1 - error) * f * (-2 if the pixel had fired, else +1)
 
 where ``error`` is the share of wrong answers in the epoch before, which balances reward and punishment. Neurons are
-left out at random while they learn.
+left out at random while they learn. The factors are not the authors', whose network has three convolutional layers.
 """
 
 from collections.abc import Iterator
@@ -136,6 +137,11 @@ class RewardStdp(Learner):
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """Test accuracy."""
         return {"test/accuracy": float((self.answers(images) == labels).double().mean())}
+
+    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Of the answers, ``[C, C]``."""
+        pairs = labels * self.classes + self.answers(images)
+        return torch.bincount(pairs, minlength=self.classes**2).view(self.classes, self.classes)
 
     def as_module(self) -> nn.Module:
         """The race."""

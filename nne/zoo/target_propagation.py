@@ -3,7 +3,7 @@
 Layers get targets in place of errors. That of the last hidden layer is a step down the loss; below it, targets come
 through learnt inverses ``g_i``, whose own error is taken off::
 
-    t_L = h_L - rate dL/dh_L
+    t_{L-1} = h_{L-1} - target_rate W_L^T e
     t_{i-1} = h_{i-1} + g_i(t_i) - g_i(h_i),    g_i(u) = f(V_i u)
 
 Each layer goes down ``|h_i - t_i|^2 / 2``, and each inverse down ``|g_i(h_i(u)) - u|^2 / 2`` for noisy ``u`` around
@@ -24,7 +24,7 @@ from nne.zoo.layers import Layers, Need, normal_like, outer, random_like
 class TargetPropagation(Layers):
     """Learns by targets, and its inverses by noise."""
 
-    needs = frozenset({Need.ERROR, Need.SECOND_PASS})
+    needs = frozenset({Need.ERROR, Need.SECOND_PASS, Need.TRANSPORT})
     activation: ClassVar[type[nn.Module]] = nn.Tanh
 
     def __init__(self, config: Config, data: Dataset, compute: Compute) -> None:

@@ -117,13 +117,14 @@ def gain(own: list[Run], floor: list[Run], ceiling: list[Run]) -> str:
         return ""
     differences = [ours[seed] - theirs[seed] for seed in shared]
     star = "*" if ttest_rel([ours[s] for s in shared], [theirs[s] for s in shared]).pvalue < 0.01 else ""
-    whole = mean(best[seed] - theirs[seed] for seed in shared) if best.keys() >= set(shared) else 0.0
-    share = f" ({100 * mean(differences) / whole:.0f} %)" if whole > 0 and mean(differences) > 0 else ""
+    all_three = [seed for seed in shared if seed in best]
+    gained, most = (sum(each[seed] - theirs[seed] for seed in all_three) for each in (ours, best))
+    share = f" ({100 * gained / most:.0f} %)" if most > 0 and gained > 0 else ""
     return f"{'+' if mean(differences) > 0 else ''}{spread(differences, 2)}{star}{share}"
 
 
 def needs(runs: list[Run], _: Experiments) -> list[Row]:
-    """What each rule needs that a neuron may not have, as its class says; and how many lines of code it takes."""
+    """What hidden layers need, to learn by each rule, that a neuron may not have: as its class says."""
     ruled = {rule for rule, _hidden in cells(runs, everything=False)}
     rows = []
     for rule, name in NAMES.items():

@@ -79,7 +79,7 @@ def test_it_learns_without_labels_and_every_neuron_keeps_its_sum() -> None:
 
 def test_silence_is_a_figure_and_not_an_error() -> None:
     learner, digits = made("learner.milliseconds=1")
-    assert learner.step()["spikes/silent"] == 1
+    assert learner.step()["neurons/silent"] == 1
     assert learner.evaluate(digits.test_images[::60], digits.test_labels[::60])["test/accuracy"] < 0.3
 
 
