@@ -15,6 +15,7 @@
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -41,12 +42,12 @@ JITTER = 0.1  # of weights, as a share, so that no two units are equal
 BRIGHT = 0.5  # a pixel above this fires
 
 
-class LearntFeatures(RandomFeatures):
+class LearntFeatures(RandomFeatures, ABC):
     """Weights that the training images have made."""
 
+    @abstractmethod
     def learn(self, images: Tensor, labels: Tensor, config: FeaturesConfig) -> Tensor:
         """All weights, ``[inputs, width]``."""
-        raise NotImplementedError
 
     def __init__(self, config: FeaturesConfig, seed: int, data: Dataset, dtype: torch.dtype) -> None:
         super().__init__(config, seed, data.train_images, dtype)
@@ -67,11 +68,9 @@ class LearntFeatures(RandomFeatures):
 def kept(path: Path, make: Callable[[], Tensor]) -> Tensor:
     """What was learnt once is kept: whoever resumes, evaluates or exports a run need not learn it again."""
     try:
-        weights: Tensor = load_file(path)["weights"]
+        return load_file(path)["weights"]  # type: ignore[no-any-return]
     except (OSError, SafetensorError, KeyError):
         weights = make()
-    else:
-        return weights
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}")

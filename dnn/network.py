@@ -16,7 +16,7 @@ from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
 from nne.training.errors import require
-from nne.training.learner import Learner, Metrics, State, annealed, check_state
+from nne.training.learner import Learner, Metrics, State, annealed, check_state, tally
 from nne.training.models.plain import linear
 from nne.training.seeding import generator
 
@@ -117,8 +117,7 @@ class Dopamine(Learner):
 
     def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
         """Of the network."""
-        classes = self.targets.shape[1]
-        return torch.bincount(labels * classes + self.answers(images), minlength=classes**2).view(classes, classes)
+        return tally(labels, self.answers(images), self.targets.shape[1])
 
     def as_module(self) -> nn.Module:
         """With weights written out, as if they had always been kept."""

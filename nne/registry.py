@@ -48,9 +48,7 @@ class Learners(dict[str, Any]):
         if not is_path(name):
             raise KeyError(name)
         learner = load("learner", name)
-        missing = [
-            method for method in ("step", "evaluate", "state_dict", "load_state_dict") if not hasattr(learner, method)
-        ]
+        missing = [method for method in METHODS if not hasattr(learner, method)]
         require(not missing, f"learner={name} must be a subclass of nne.training.learner.Learner; it has no {missing}")
         schema = getattr(learner, "Config", LearnerConfig)
         right = is_dataclass(schema) and issubclass(schema, LearnerConfig)

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import torch
 
@@ -23,9 +22,8 @@ from nne.training import data, device
 from nne.training.data.datasets import Dataset
 from nne.training.errors import UserError, exit_code, require
 from nne.training.logging.progress import console
+from reproduce import NETWORKS, TUNED
 
-FOUND = Path(__file__).with_name("tuned.json")
-NETWORKS = {"wide": "1000", "narrow": "32", "deep": "[1000,500]"}
 RULES = {
     **dict.fromkeys(("frozen", "backprop", "fa", "sign", "kp", "mirror", "dfa", "drtp", "pepita", "ff", "pc")),
     **dict.fromkeys(("np", "rank1", "wp")),
@@ -89,7 +87,7 @@ def tune(rules: list[str]) -> None:
     torch.set_num_threads(1)
     for rule in rules or RULES:
         for network in RULES[rule] or NETWORKS:
-            before = json.loads(FOUND.read_text()) if FOUND.exists() else {}
+            before = json.loads(TUNED.read_text())
             config = composed(f"experiment={rule}_mnist10", f"network.hidden={NETWORKS[network]}")
             start = before.get(rule, {}).get(network, {}).get("best", config.learner.learning_rate)
 
@@ -102,10 +100,10 @@ def tune(rules: list[str]) -> None:
             best = search(judge, start)
             less, more = neighbours(best)
             rate = less if judge(more) < judge(best) / 2 else best
-            before = json.loads(FOUND.read_text()) if FOUND.exists() else {}
+            before = json.loads(TUNED.read_text())  # others may have written since
             told = {"rate": rate, "best": best, "held out, %": round(100 * judge(rate), 2)}
             before.setdefault(rule, {})[network] = told
-            FOUND.write_text(json.dumps(before, indent=1, sort_keys=True) + "\n")
+            TUNED.write_text(json.dumps(before, indent=1, sort_keys=True) + "\n")
 
 
 def main() -> int:

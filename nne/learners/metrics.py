@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nne.population.base import Networks
+from nne.training.learner import tally
 
 CHUNK = 1000  # images at a time, of networks that are written out
 
@@ -62,11 +63,11 @@ def measure(
     classes = population.classes
     right = torch.zeros(count, dtype=torch.float64, device=labels.device)
     votes = torch.zeros(classes, len(labels), dtype=torch.float64, device=labels.device)
-    confusion = torch.zeros(classes * classes, dtype=torch.float64, device=labels.device)
+    confusion = torch.zeros(classes, classes, dtype=torch.float64, device=labels.device)
     for individuals, which, logits in population.evaluate(draw, range(count), images):
         predicted = logits.argmax(dim=1)
         right[individuals.start : individuals.stop] += (predicted == labels[which]).sum(dim=1)
         votes[:, which] += torch.softmax(logits / temperature, dim=1).sum(dim=0)
-        confusion += torch.bincount((labels[which] * classes + predicted).flatten(), minlength=classes**2)
+        confusion += tally(labels[which], predicted, classes)
     vote = float((votes.argmax(dim=0) == labels).double().mean())
-    return Performance(right / len(labels), modal, mean_weights, vote, confusion.view(classes, classes) / count)
+    return Performance(right / len(labels), modal, mean_weights, vote, confusion / count)

@@ -87,8 +87,7 @@ class Learner(ABC):
             UserError: there are no classes.
         """
         logits: Tensor = self.as_module()(images.cpu())
-        pairs = labels.cpu() * logits.shape[1] + logits.argmax(dim=1)
-        return torch.bincount(pairs, minlength=logits.shape[1] ** 2).view(-1, logits.shape[1])
+        return tally(labels.cpu(), logits.argmax(dim=1), logits.shape[1])
 
     def as_module(self) -> nn.Module:
         """The network as it is now, from images ``[B, inputs]`` to logits ``[B, C]``; of several, one.
@@ -97,6 +96,11 @@ class Learner(ABC):
             UserError: there is none, as by default.
         """
         raise UserError(f"{type(self).__name__} gives no network of its own (as_module): it cannot be exported")
+
+
+def tally(labels: Tensor, answers: Tensor, classes: int) -> Tensor:
+    """How often each of ``labels: [B]`` was called what, ``[classes, classes]``; ``answers: [B]``, or ``[..., B]``."""
+    return torch.bincount((labels * classes + answers).flatten(), minlength=classes**2).view(classes, classes)
 
 
 def check_state(state: State, current: State, kind: str) -> None:

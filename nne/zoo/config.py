@@ -151,7 +151,18 @@ class PerturbationConfig(LayersConfig):
 
 
 @dataclass
-class RewardStdpConfig(LearnerConfig):
+class OwnLayerConfig(LearnerConfig):
+    """Of learners that bring the only layer of their network."""
+
+    def check(self, config: Config) -> None:
+        """What must hold between this learner and the rest of the configuration."""
+        assert config.images
+        right = config.network is None and config.features is None
+        require(right, f"learner={self.name} has its own layer; choose network=none, features=none")
+
+
+@dataclass
+class RewardStdpConfig(OwnLayerConfig):
     """Spikes and a reward: a layer of neurons of which the first to fire answers and learns."""
 
     name: str = key("reward_stdp", "which learner this is")
@@ -167,15 +178,9 @@ class RewardStdpConfig(LearnerConfig):
         for name in ("threshold", "learning_rate"):
             within(f"learner.{name}", getattr(self, name), 0, float("inf"))
 
-    def check(self, config: Config) -> None:
-        """What must hold between this learner and the rest of the configuration."""
-        assert config.images
-        right = config.network is None and config.features is None
-        require(right, "learner=reward_stdp has its own layer; choose network=none, features=none")
-
 
 @dataclass
-class DiehlCookConfig(LearnerConfig):
+class DiehlCookConfig(OwnLayerConfig):
     """Spikes without labels: competing neurons, spike-timing-dependent plasticity, thresholds that adapt."""
 
     name: str = key("diehl_cook", "which learner this is")
@@ -192,9 +197,3 @@ class DiehlCookConfig(LearnerConfig):
         for name in ("eta", "inhibition"):
             within(f"learner.{name}", getattr(self, name), 0, float("inf"))
         at_least("learner.theta_plus", self.theta_plus, 0)
-
-    def check(self, config: Config) -> None:
-        """What must hold between this learner and the rest of the configuration."""
-        assert config.images
-        right = config.network is None and config.features is None
-        require(right, "learner=diehl_cook has its own layer; choose network=none, features=none")

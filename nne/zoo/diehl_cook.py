@@ -16,9 +16,8 @@ What neurons stand for is found while weights still change. Images of a minibatc
 own copy of the membranes, and what their spikes do to the weights is added up.
 """
 
-from collections.abc import Iterator
 from math import exp
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,13 +25,11 @@ from torch import Tensor
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
-from nne.training.learner import Learner, Metrics, State, check_state
+from nne.training.learner import Metrics, State, check_state
 from nne.training.logging.progress import track
 from nne.training.seeding import generator
+from nne.zoo.answering import Answering
 from nne.zoo.config import DiehlCookConfig
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 REST, RESET, THRESHOLD = -65.0, -60.0, -52.0  # mV
 MEMBRANE, TRACE = exp(-1 / 100), exp(-1 / 20)  # what is left after a ms
@@ -43,10 +40,10 @@ X_TAR, MU = 0.4, 0.2
 CHUNK = 500  # images at a time, where nothing is learnt
 
 
-class DiehlCook(Learner):
+class DiehlCook(Answering):
     """A layer of spiking neurons; a step is a pass through the images."""
 
-    step_name = "pass"
+    step_name, step_names = "pass", "passes"
     charts: ClassVar[dict[str, list[str]]] = {
         "accuracy": ["test/accuracy", "train/accuracy"],
         "spikes an image": ["spikes/image"],
@@ -65,21 +62,21 @@ class DiehlCook(Learner):
         self.w = drawn * (self.norm / drawn.sum(dim=1, keepdim=True))
         self.theta = torch.zeros(neurons, device=compute.device)
         self.of_class = torch.zeros(self.classes, neurons, device=compute.device)
-        self.passes = 0
+        self.epoch = 0
 
     def step(self) -> Metrics:
         """Every image once, in an order drawn anew; what neurons fired for says what they stand for."""
-        order = torch.randperm(len(self.labels), generator=generator(self.seed, "epoch", self.passes))
+        order = torch.randperm(len(self.labels), generator=generator(self.seed, "epoch", self.epoch))
         batches = torch.split(order, self.rule.batch)
         fired, right = torch.zeros_like(self.of_class), torch.zeros((), device=self.compute.device)
         for i, chosen in enumerate(track(batches, "images", len(batches))):
             images, labels = (each[chosen.to(self.images.device)] for each in (self.images, self.labels))
-            stream = generator(self.seed, f"spikes {self.passes}", i)
+            stream = generator(self.seed, f"spikes {self.epoch}", i)
             counts = self.shown(images, stream, learns=True)
             right += (self.answer(counts).argmax(dim=1) == labels).sum()
             fired.index_add_(0, labels, counts)
         self.of_class = fired / torch.bincount(self.labels, minlength=self.classes)[:, None]
-        self.passes += 1
+        self.epoch += 1
         silent = (fired.sum(dim=0) == 0).float().mean()
         spikes, answered, quiet = torch.stack([fired.sum(), right, silent * len(order)]).div(len(order)).tolist()
         return {"train/accuracy": answered, "spikes/image": spikes, "neurons/silent": quiet}
@@ -129,36 +126,21 @@ class DiehlCook(Learner):
                 found.append(self.answer(counts).argmax(dim=1))
             return torch.cat(found)
 
-        return self.answers_at(self.passes, images, answer)
-
-    def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
-        """Test accuracy."""
-        return {"test/accuracy": float((self.answers(images) == labels).double().mean())}
-
-    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Of the answers; a network of spikes is no module."""
-        pairs = labels * self.classes + self.answers(images)
-        return torch.bincount(pairs, minlength=self.classes**2).view(self.classes, self.classes)
+        return self.answers_at(self.epoch, images, answer)
 
     def histograms(self) -> dict[str, Tensor]:
         """Weights and thresholds."""
         return {"weights": self.w, "theta": self.theta}
 
-    def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
-        """The confusion matrix."""
-        from nne.training.logging import figures
-
-        yield "confusion", figures.confusion(self.confusion(images, labels), f"After {self.passes} passes")
-
     def state_dict(self) -> State:
         """Weights, thresholds, and what neurons stand for."""
         named = {"w": self.w, "theta": self.theta, "of_class": self.of_class}
-        return {"passes": torch.tensor(self.passes), **{name: tensor.clone() for name, tensor in named.items()}}
+        return {"passes": torch.tensor(self.epoch), **{name: tensor.clone() for name, tensor in named.items()}}
 
     def load_state_dict(self, state: State) -> None:
         """Go on from a saved pass."""
         check_state(state, self.state_dict(), "another layer of spikes")
-        self.passes = int(state["passes"])
+        self.epoch = int(state["passes"])
         moved = (state[name].clone().to(self.compute.device) for name in ("w", "theta", "of_class"))
         self.w, self.theta, self.of_class = moved
         self._last_answers = None

@@ -91,11 +91,10 @@ class Equilibrium(Layers):
         sign = 2 * int(torch.randint(2, (), generator=generator(self.seed, "nudge", step))) - 1
         beta, label = sign * rule.beta, self.label(labels)
         moved = relaxed(self.weights, images, free, rule.nudged_steps, rule.step_size, label, beta)
-        changes = []
-        for i in range(len(self.weights)):
-            below = (images, images) if i == 0 else (free[i - 1], moved[i - 1])
-            changes.append((outer(free[i], below[0]) - outer(moved[i], below[1])) / beta)
-        return changes, free[-1]
+        before, after = (
+            [outer(above, below) for above, below in zip(s, [images, *s[:-1]], strict=True)] for s in (free, moved)
+        )
+        return [(a - b) / beta for a, b in zip(before, after, strict=True)], free[-1]
 
     def logits(self, images: Tensor) -> Tensor:
         """The output layer at the end of the free phase."""

@@ -5,9 +5,8 @@ learner says what it takes for the gradient; how near that is to the real one is
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +16,12 @@ from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
 from nne.training.errors import UserError
-from nne.training.learner import Learner, Metrics, State, annealed, check_state
+from nne.training.learner import Metrics, State, annealed, check_state
 from nne.training.models import plain
 from nne.training.models.network import SparseNetwork, trainable_network
 from nne.training.seeding import generator
+from nne.zoo.answering import Answering
 from nne.zoo.config import LayersConfig
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CHUNK = 2000  # images at a time, where nothing is learnt
 PROBE = 50  # training images on which a change is held against the gradient
@@ -40,10 +37,9 @@ class Need(Enum):
     LABELS = "labels in hidden layers"
 
 
-class Layers(Learner):
+class Layers(Answering):
     """Learns minibatch by minibatch; a step is an epoch."""
 
-    step_name = "epoch"
     charts: ClassVar[dict[str, list[str]]] = {
         "accuracy": ["test/accuracy", "train/accuracy"],
         "alignment with the gradient": ["alignment/cosine"],
@@ -171,15 +167,6 @@ class Layers(Learner):
 
         return self.answers_at(self.epoch, images, answer)
 
-    def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
-        """Test accuracy."""
-        return {"test/accuracy": float((self.answers(images) == labels).double().mean())}
-
-    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Of the answers, ``[C, C]``."""
-        pairs = labels * self.classes + self.answers(images)
-        return torch.bincount(pairs, minlength=self.classes**2).view(self.classes, self.classes)
-
     def as_module(self) -> nn.Module:
         """The network, which answers without what it learns by."""
         *below, outputs = self.weights
@@ -189,12 +176,6 @@ class Layers(Learner):
     def histograms(self) -> dict[str, Tensor]:
         """The weights of every layer, the output layer's last."""
         return {f"weights/{i}": w for i, w in enumerate(self.weights)}
-
-    def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
-        """The confusion matrix."""
-        from nne.training.logging import figures
-
-        yield "confusion", figures.confusion(self.confusion(images, labels), f"After {self.epoch} epochs")
 
     def state_dict(self) -> State:
         """Weights, and what else has been learnt."""

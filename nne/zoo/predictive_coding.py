@@ -52,23 +52,22 @@ class PredictiveCoding(Layers):
         size = self.rule.step_size
         return [value + size * (pull - own) for value, pull, own in zip(v, pulls, eps, strict=False)]
 
-    def rest(self, images: Tensor, label: Tensor) -> list[Tensor]:
+    def rest(self, images: Tensor, v: list[Tensor], label: Tensor) -> list[Tensor]:
         """Every value after all steps."""
-        v, _ = self.values(images)
         for _ in range(self.rule.steps):
             v = self.relax(images, v, label)
         return v
 
     def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], Tensor]:
         """``-eps_i f(v_{i-1})^T / pi`` where the values come to rest."""
-        label, (_, logits) = self.label(labels), self.values(images)
-        v = self.rest(images, label)
+        label, (v, logits) = self.label(labels), self.values(images)
+        v = self.rest(images, v, label)
         eps, below = self.errors(images, v, label)
         pi = self.rule.precision_of_label
         return [-outer(error, seen) / pi for error, seen in zip(eps, below, strict=True)], logits
 
     def more_figures(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """How fast values still move when their time is over: they should be at rest."""
-        label = self.label(labels)
-        v = self.rest(images, label)
+        label, (v, _) = self.label(labels), self.values(images)
+        v = self.rest(images, v, label)
         return {"relaxation/speed": speed(v, self.relax(images, v, label)) / self.rule.step_size}

@@ -12,8 +12,7 @@ where ``error`` is the share of wrong answers in the epoch before, which balance
 left out at random while they learn. The factors are not the authors', whose network has three convolutional layers.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +20,10 @@ from torch import Tensor, nn
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
-from nne.training.learner import Learner, Metrics, State, check_state
+from nne.training.learner import Metrics, State, check_state
 from nne.training.seeding import generator
+from nne.zoo.answering import Answering
 from nne.zoo.config import RewardStdpConfig
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CHUNK = 500  # images at a time, where nothing is learnt
 REWARDED, PUNISHED = (5.0, -3.0), (-2.0, 1.0)  # of pixels that had fired, and of others
@@ -69,10 +66,9 @@ class FirstToFire(nn.Module):
         return best
 
 
-class RewardStdp(Learner):
+class RewardStdp(Answering):
     """Neurons of every class, of which the first to fire answers and learns; a step is an epoch."""
 
-    step_name = "epoch"
     charts: ClassVar[dict[str, list[str]]] = {
         "accuracy": ["test/accuracy", "train/accuracy"],
         "images that no neuron fires for": ["spikes/silent"],
@@ -134,15 +130,6 @@ class RewardStdp(Learner):
 
         return self.answers_at(self.epoch, images, answer)
 
-    def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
-        """Test accuracy."""
-        return {"test/accuracy": float((self.answers(images) == labels).double().mean())}
-
-    def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Of the answers, ``[C, C]``."""
-        pairs = labels * self.classes + self.answers(images)
-        return torch.bincount(pairs, minlength=self.classes**2).view(self.classes, self.classes)
-
     def as_module(self) -> nn.Module:
         """The race."""
         return FirstToFire(self.w, self.classes, self.rule.times, self.rule.threshold)
@@ -150,12 +137,6 @@ class RewardStdp(Learner):
     def histograms(self) -> dict[str, Tensor]:
         """The weights, which go to 0 and 1."""
         return {"weights": self.w}
-
-    def figures(self, images: Tensor, labels: Tensor) -> "Iterator[tuple[str, Figure]]":
-        """The confusion matrix."""
-        from nne.training.logging import figures
-
-        yield "confusion", figures.confusion(self.confusion(images, labels), f"After {self.epoch} epochs")
 
     def state_dict(self) -> State:
         """Weights, and the share of wrong answers."""

@@ -28,7 +28,7 @@ from nne.training.models.network import sparse_topology
 ARCHITECTURES = ("80", "90", "100")
 KINDS = ("HMMA", "LDSM", "LDS", "LDGSTS", "LDG", "BAR", "MOV")
 PROCESSORS, SCHEDULERS, CLOCK = 132, 4, 1.755e9  # of an H100
-WAVEFRONTS = {"LDSM": 4.0, "LDS.128": 4.0, "LDS": 1.0}  # of 128 bytes that an instruction reads, without conflicts
+WIDE = 4  # times that shared memory is read for LDSM and LDS.128, without conflicts; for LDS once
 Row = dict[str, object]
 
 
@@ -104,8 +104,8 @@ def estimate(loop: list[str], step: Counter[str], data: Dataset) -> list[Row]:
     conflicts = wavefronts(place.flatten().tolist())
     others = mix(loop)
     issued = turns / SCHEDULERS * others.total() / CLOCK
-    of_steps = steps * (step["LDSM"] * 4 * conflicts + step["LDS.128"] * 4 + step["LDS"] - step["LDS.128"])
-    read = turns * (of_steps + 4 * 10) / CLOCK  # and the output weights of four units
+    of_steps = steps * (WIDE * step["LDSM"] * conflicts + (WIDE - 1) * step["LDS.128"] + step["LDS"])
+    read = turns * (of_steps + WIDE * 10) / CLOCK  # and the output weights of four units
     return [
         {"bound": "wavefronts for eight pixels", "figure": conflicts},
         {"bound": "issue of instructions, ms", "figure": 1000 * issued},

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from scipy.stats import ttest_rel
 
 from nne.registry import CLASSES, composed
-from nne.training.errors import UserError
 from nne.training.io.results import Row, Run, grouped, seeds, spread, typed
 from nne.training.logging import figures
 from nne.training.plugin import load
+from nne.zoo.feedback import PATHWAYS
 from nne.zoo.layers import Need
 from reporting.tables import Experiments, on_one
 
@@ -128,14 +128,9 @@ def needs(runs: list[Run], _: Experiments) -> list[Row]:
     ruled = {rule for rule, _hidden in cells(runs, everything=False)}
     rows = []
     for rule, name in NAMES.items():
-        try:
-            learner = composed(f"experiment={rule}_mnist10").learner
-        except UserError:
-            continue
-        kind = load("learner", CLASSES[learner.name])
-        of = getattr(kind, "needs", None)
-        if learner.name == "feedback":
-            of = load("learner", "nne.zoo.feedback.PATHWAYS")[learner.rule].needs
+        learner = composed(f"experiment={rule}_mnist10").learner
+        pathway = PATHWAYS[learner.rule] if learner.name == "feedback" else None
+        of = getattr(pathway or load("learner", CLASSES[learner.name]), "needs", None)
         if rule in ruled and of is not None:
             rows.append({"rule": name} | {need.value: "x" if need in of else "" for need in Need})
     return rows

@@ -96,7 +96,7 @@ def test_the_search_goes_to_the_best_neighbour(judge: Callable[[float], float], 
 def test_every_rule_that_was_tuned_is_reproduced_and_every_rule_of_the_table_is_an_experiment() -> None:
     stages = {stage.name for stage in reproduce.STAGES}
     for rule, networks in tune.RULES.items():
-        for network in networks or tune.NETWORKS:
+        for network in networks or reproduce.NETWORKS:
             assert f"zoo_{rule}_{network}" in stages
     for rule in zoo.NAMES:
         assert composed(f"experiment={rule}_mnist10").learner.name in LEARNERS

@@ -13,7 +13,6 @@ from nne.training.config import Config, from_dict, to_dict
 from nne.training.errors import UserError
 from nne.training.manual import manual_page
 from nne.training.parts import FeaturesConfig
-from nne.training.plugin import is_path
 from tests.conftest import REPOSITORY, SMALL, Command
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
@@ -206,7 +205,9 @@ def test_a_run_without_an_end_is_refused() -> None:
 def test_the_manual_page_names_every_key_and_experiment() -> None:
     page = manual_page(CONFIGS, LEARNERS)
     assert all(f"    {name}=" in page for name in known_keys(LEARNERS) if name != "learner.name")
-    own = [schema for name, schema in LEARNERS.items() if not is_path(name) and "batch" in schema.__dataclass_fields__]
+    own = [
+        schema for schema in LEARNERS.values() if "batch" in schema.__dataclass_fields__
+    ]  # other tests may add theirs
     assert page.count("    learner.batch=") == len(own) > 5  # each learner has its own
     assert all(name in page for name in EXPERIMENTS)
 

@@ -88,7 +88,8 @@ __device__ __forceinline__ void express_row(float (&w)[4], const u32* bits, cons
 }
 
 // weights: [tiles, steps, 32 lanes, 8] bfloat16, as the lanes of a warp hold the 16 x 16 matrix of 16 genotypes and 16
-// edges (what one product takes lies side by side); rows of W as the slots of edges come. A warp for each step and 128 genotypes; four warps a block.
+// edges (what one product takes lies side by side); rows of W as the slots of edges come. A warp for each step and 128
+// genotypes; four warps a block.
 extern "C" __global__ void express_edges(const u32* bits, const int* offsets, const int* genes, const float* values,
                                          uint4* weights, int steps, int words, int rectified) {
     __shared__ uint4 staged[4][8 * 32];

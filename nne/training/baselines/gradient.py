@@ -12,7 +12,7 @@ from nne.training.baselines.signsgd import SignSGD
 from nne.training.config import Config, GradientConfig
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute, free_memory
-from nne.training.learner import Learner, Metrics, State, annealed, check_state
+from nne.training.learner import Learner, Metrics, State, annealed, check_state, tally
 from nne.training.models.output_layer import Features, Rows, SparseFeatures, take
 from nne.training.seeding import generator
 
@@ -157,8 +157,7 @@ class GradientDescent(Learner):
     def confusion(self, images: Tensor, labels: Tensor) -> Tensor:
         """Averaged over the networks."""
         answers = self.answers(images)
-        pairs = (labels * self.classes + answers).flatten()
-        return torch.bincount(pairs, minlength=self.classes**2).view(self.classes, self.classes) / len(answers)
+        return tally(labels, answers, self.classes) / len(answers)
 
     def as_module(self) -> nn.Module:
         """The network; of several, the first."""
