@@ -70,8 +70,8 @@ class ForwardForward(Layers):
         inputs = self.images.shape[1]
         require(inputs > self.classes, f"learner=forward_forward puts {self.classes} labels into {inputs} pixels")
 
-    def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], Tensor]:
-        """The gradient of each layer's own loss."""
+    def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], None]:
+        """The gradient of each layer's own loss; no answer, which would take a pass for each class."""
         other = torch.randint(1, self.classes, labels.shape, generator=generator(self.seed, "wrong labels", step))
         wrong = (labels + other.to(labels.device)) % self.classes
         right_h, wrong_h = (labelled(images, self.label(each)) for each in (labels, wrong))
@@ -85,7 +85,7 @@ class ForwardForward(Layers):
             slope = sign * (sign * (goodness - self.rule.threshold)).sigmoid()
             changes.append(2 * outer(slope[:, None] * h * (2 / h.shape[1]), below))
             right_h, wrong_h = torch.split(h, len(images))
-        return [*changes, torch.zeros_like(self.weights[-1])], self.logits(images)
+        return [*changes, torch.zeros_like(self.weights[-1])], None
 
     def logits(self, images: Tensor) -> Tensor:
         """For each class, the sum of goodness."""

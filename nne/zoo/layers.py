@@ -68,7 +68,7 @@ class Layers(Answering):
         self.epoch = self.updates = 0
 
     @abstractmethod
-    def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], Tensor]:
+    def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], Tensor | None]:
         """What is taken for the gradient by every layer's weights ``[units, sources]``, averaged over the images.
 
         Args:
@@ -77,7 +77,7 @@ class Layers(Answering):
                 ``memory`` may change.
 
         Returns:
-            A matrix for each layer, the output layer's last, and the logits ``[B, C]``.
+            A matrix for each layer, the output layer's last, and the logits ``[B, C]``, if the rule comes by them.
         """
 
     def adapt(self, updates: list[Tensor], step: int) -> None:
@@ -114,14 +114,14 @@ class Layers(Answering):
     def step(self) -> Metrics:
         """One epoch, in an order drawn anew."""
         order = torch.randperm(len(self.labels), generator=generator(self.seed, "epoch", self.epoch))
-        right = torch.zeros((), device=self.images.device)
-        for chosen in torch.split(order.to(self.images.device), self.learner_config.batch):
-            right += self.learn(self.images[chosen], self.labels[chosen])
+        order = order.to(self.images.device)
+        batches = torch.split(order, self.learner_config.batch)
+        answers = [self.learn(self.images[chosen], self.labels[chosen]) for chosen in batches]
         rate, probe = self.learning_rate, (self.images[self.probe], self.labels[self.probe])
         figures = {"alignment/cosine": self.alignment(*probe), **self.more_figures(*probe)}
         self.epoch += 1
         total = torch.stack([w.sum() for w in self.weights]).sum()
-        every = [right / len(self.labels), total.isfinite(), *figures.values()]
+        every = [self.accuracy(answers, order), total.isfinite(), *figures.values()]
         accuracy, finite, *values = torch.stack([each.float() for each in every]).tolist()  # here a GPU is waited for
         if not finite:
             raise UserError(
@@ -130,8 +130,8 @@ class Layers(Answering):
             )
         return {"train/accuracy": accuracy, "learning_rate": rate, **dict(zip(figures, values, strict=True))}
 
-    def learn(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One update of every layer; how many of the images were answered right."""
+    def learn(self, images: Tensor, labels: Tensor) -> Tensor | None:
+        """One update of every layer; the classes that the images were taken for, if the rule answers as it learns."""
         changes, logits = self.changes(images, labels, self.updates)
         rate = self.learning_rate
         updates = [rate * change * there for change, there in zip(changes, self.present, strict=True)]
@@ -139,7 +139,13 @@ class Layers(Answering):
             w -= update
         self.adapt(updates, self.updates)
         self.updates += 1
-        return (logits.argmax(dim=1) == labels).sum()
+        return None if logits is None else logits.argmax(dim=1)
+
+    def accuracy(self, answers: list[Tensor | None], order: Tensor) -> Tensor:
+        """The share of right answers during an epoch; where none were given, of some images after it."""
+        given = [each for each in answers if each is not None]
+        found = torch.cat(given) if given else self.logits(self.images[order[:CHUNK]]).argmax(dim=1)
+        return (found == self.labels[order[: len(found)]]).float().mean()
 
     def alignment(self, images: Tensor, labels: Tensor) -> Tensor:
         """The cosine between the hidden layers' changes and the gradient; 0 where there are none."""

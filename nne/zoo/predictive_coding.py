@@ -38,36 +38,36 @@ class PredictiveCoding(Layers):
             below = v[-1].relu()
         return v, below @ self.weights[-1].T
 
-    def errors(self, images: Tensor, v: list[Tensor], label: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """``eps_i`` of every layer, the output's last, and the ``f(v_{i-1})`` that each is predicted from."""
-        below = [images, *(value.relu() for value in v)]
-        mu = [seen @ w.T for seen, w in zip(below, self.weights, strict=True)]
+    def errors(self, drive: Tensor, v: list[Tensor], label: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """``eps_i`` of every layer, the output's last, given ``mu_1``; and the ``f(v_i)`` of hidden layers."""
+        fired = [value.relu() for value in v]
+        mu = [drive, *(below @ w.T for below, w in zip(fired, self.weights[1:], strict=True))]
         e = self.rule.precision_of_label * (label - mu[-1].softmax(dim=1))
-        return [*(value - predicted for value, predicted in zip(v, mu, strict=False)), e], below
+        return [*(value - predicted for value, predicted in zip(v, mu, strict=False)), e], fired
 
-    def relax(self, images: Tensor, v: list[Tensor], label: Tensor) -> list[Tensor]:
+    def relax(self, drive: Tensor, v: list[Tensor], label: Tensor) -> list[Tensor]:
         """One step of every value."""
-        eps, _ = self.errors(images, v, label)
+        eps, _ = self.errors(drive, v, label)
         pulls = [(above @ w) * (value > 0) for above, w, value in zip(eps[1:], self.weights[1:], v, strict=True)]
         size = self.rule.step_size
         return [value + size * (pull - own) for value, pull, own in zip(v, pulls, eps, strict=False)]
 
-    def rest(self, images: Tensor, v: list[Tensor], label: Tensor) -> list[Tensor]:
-        """Every value after all steps."""
+    def rest(self, v: list[Tensor], label: Tensor) -> list[Tensor]:
+        """Every value after all steps, from where it is predicted."""
+        drive = v[0]
         for _ in range(self.rule.steps):
-            v = self.relax(images, v, label)
+            v = self.relax(drive, v, label)
         return v
 
     def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], Tensor]:
         """``-eps_i f(v_{i-1})^T / pi`` where the values come to rest."""
-        label, (v, logits) = self.label(labels), self.values(images)
-        v = self.rest(images, v, label)
-        eps, below = self.errors(images, v, label)
+        label, (predicted, logits) = self.label(labels), self.values(images)
+        eps, fired = self.errors(predicted[0], self.rest(predicted, label), label)
         pi = self.rule.precision_of_label
-        return [-outer(error, seen) / pi for error, seen in zip(eps, below, strict=True)], logits
+        return [-outer(error, below) / pi for error, below in zip(eps, [images, *fired], strict=True)], logits
 
     def more_figures(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """How fast values still move when their time is over: they should be at rest."""
-        label, (v, _) = self.label(labels), self.values(images)
-        v = self.rest(images, v, label)
-        return {"relaxation/speed": speed(v, self.relax(images, v, label)) / self.rule.step_size}
+        label, (predicted, _) = self.label(labels), self.values(images)
+        v = self.rest(predicted, label)
+        return {"relaxation/speed": speed(v, self.relax(predicted[0], v, label)) / self.rule.step_size}
