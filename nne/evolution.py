@@ -17,7 +17,7 @@ from nne.fitness import STATIC, Transform, chosen_transform, exact_sum
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.response import additive_variance, noise, predicted_response
 from nne.selection import Execution, Move, Sample, chosen_rule
-from nne.training.errors import at_least, require, within
+from nne.training.errors import UserError, at_least, first_line, require, within
 from nne.training.graph import Recorded
 from nne.training.learner import Metrics, State
 from nne.training.plugin import name_of
@@ -27,6 +27,7 @@ FIGURES = (
     *("selection/heritability", "selection/signal_to_noise", "response/predicted", "response/realised"),
     *("population/heterozygosity", "population/fixed"),
 )
+SIGNED = ("fitness/mean", "fitness/best", "response/predicted", "response/realised")
 LARGEST = 1e150  # of fitness: its squares must be numbers, too
 REFOLD = 0.95  # alleles are frozen once they leave no more than this share of the free ones
 
@@ -48,6 +49,10 @@ class Evolution:
         selection: a name in ``nne.selection.RULES``, or a rule of your own; the default is eq. (3).
         fitness: a name in ``nne.fitness.TRANSFORMS``, or a function of your own: what is done to the figures told.
         freeze: alleles within so much of 0 or 1 are taken to be fixed, and no longer drawn; None: never.
+        p0: ``p`` at first, one number or ``[n]``; None: uniform in [0, 1], as in Sec. 3.1.
+        border: the rate of mutation, from either allele to the other: ``p`` stays so far from 0 and from 1, and no
+            allele is lost for ever.
+        minimise: whether less fitness is better.
         seed: same seed, same genotypes, whatever the device.
         execution: how ``tell`` goes through the genotypes again; no result depends on it.
 
@@ -70,6 +75,9 @@ class Evolution:
         selection: str | Move = "population_genetics",
         fitness: str | Transform = "standardise",
         freeze: float | None = None,
+        p0: float | ArrayLike | Tensor | None = None,
+        border: float = 0.0,
+        minimise: bool = False,
         seed: int = 0,
         device: torch.device | str = "cpu",
         execution: Execution | None = None,
@@ -78,20 +86,24 @@ class Evolution:
         at_least("population", population, 2)
         within("epsilon", epsilon, 0, float("inf"))
         require(freeze is None or 0 <= freeze < 0.5, f"freeze must be from 0 to below 0.5, got {freeze}")
+        require(0 <= border < 0.5, f"border must be from 0 to below 0.5, got {border}")
+        require(not (border and freeze), f"border={border} lets no allele be fixed: leave out freeze={freeze}")
         self.execution = execution or Execution()
         self.N = population
         self.epsilon = epsilon
         self.margin = freeze
+        self.border = border
+        self.minimise = minimise
         self.seed = seed
         self.selection = name_of(selection)
         self.fitness = name_of(fitness)
         self.rule = chosen_rule(selection)
         self.transform = chosen_transform(fitness)
         self.generation = 0
-        self.p = initial_frequencies(genes, seed).to(device)
+        self.p = (initial_frequencies(genes, seed) if p0 is None else frequencies(p0, genes)).to(device)
         self.free = torch.arange(genes, device=device)
         self.memory = self.p.new_zeros(self.rule.remembers, genes)
-        self.best = Individual(torch.zeros_like(self.p, dtype=torch.bool), -float("inf"))
+        self.best = Individual(torch.zeros_like(self.p, dtype=torch.bool), float("inf" if minimise else "-inf"))
         self.predicted = self.first = 0.0
         self.asked = False
         self.recorded = Recorded(lambda p, m, delta, epsilon, x: self.select(p, m, delta, epsilon, lambda _: [x]))
@@ -119,7 +131,8 @@ class Evolution:
         """Select: the fitness of this generation's individuals moves ``p``.
 
         Args:
-            fitness: ``[N]`` numbers, more is better: a tensor, an array or a list.
+            fitness: ``[N]`` numbers, more is better: a tensor, an array or a list; ``-inf`` where it is not feasible,
+                which counts as being as far below the worst feasible one as that is below the mean.
             epsilon: strength of selection in this generation, if it is another than usual.
 
         Returns:
@@ -127,12 +140,13 @@ class Evolution:
 
         Raises:
             UserError: fitness that is not ``N`` numbers of at most 10^150 in size, or nobody has asked for the
-                generation that it is of.
+                generation that it is of; nothing has changed then.
         """
         ready = self.asked or self.execution.workers.count > 1  # of several workers, one may have nobody to ask for
         require(ready, f"ask for generation {self.generation} before you tell its fitness")
-        delta = torch.as_tensor(fitness, dtype=self.p.dtype, device=self.p.device)
+        delta = as_numbers(fitness, self.p)
         require(delta.shape == (self.N,), f"fitness must be of shape [{self.N}], got {list(delta.shape)}")
+        delta = feasible(-delta if self.minimise else delta)
         epsilon = self.epsilon if epsilon is None else epsilon
         within("epsilon", epsilon, 0, float("inf"))
         drawn_from, before, memory = self.p, self.p[self.free], self.memory[:, self.free]
@@ -148,6 +162,11 @@ class Evolution:
             return draw(drawn_from, self.seed, self.generation, range(individual, individual + 1))[0]
 
         return self.go_on(p, memory, told, epsilon, fittest)
+
+    def stop(self) -> str | None:
+        """Why there is no use in going on, if there is none: everybody is alike, and will be."""
+        fixed = bool(((self.p == 0) | (self.p == 1)).all())
+        return "all alleles are fixed" if fixed and not self.border else None
 
     def told(self, p: Tensor, delta: Tensor, selected: Tensor) -> Tensor:
         """The figures of ``FIGURES``, and whether the fitness was right."""
@@ -171,8 +190,10 @@ class Evolution:
         if self.margin is not None:
             self.freeze(self.margin)
         individual, fitness = int(metrics.pop("fittest")), metrics["fitness/best"]
-        if fitness > self.best.fitness:
-            self.best = Individual(fittest(individual), fitness)
+        if self.minimise:
+            metrics |= {name: -metrics[name] for name in SIGNED}
+        if fitness > (-self.best.fitness if self.minimise else self.best.fitness):
+            self.best = Individual(fittest(individual), metrics["fitness/best"])
         self.predicted, metrics["response/predicted"] = self.predicted + metrics["response/predicted"], self.predicted
         if self.generation == 0:
             self.first = metrics["response/realised"]
@@ -192,6 +213,7 @@ class Evolution:
         sample = Sample(self.transform(delta), genotypes, self.execution)
         moved = self.rule.move(p, sample, epsilon, memory)
         after = torch.where(sample.means.polymorphic, moved, p)
+        after = after + self.border * (1 - 2 * after) if self.border else after
         fitness = delta.mean(), delta.std(), delta.max(), delta.argmax().double()
         return after, memory, torch.stack([*fitness, *self.response(p, after, sample, delta)])
 
@@ -239,6 +261,7 @@ class Evolution:
     def identity(self) -> str:
         """What a state belongs to: with any other the same genes would go another way."""
         settings = f"selection={self.selection} fitness={self.fitness} population={self.N}"
+        settings += f" border={self.border}" * bool(self.border) + " minimise" * self.minimise
         return f"{settings} seed={self.seed}"
 
     def load_state_dict(self, state: State) -> None:
@@ -258,3 +281,36 @@ class Evolution:
         self.generation = int(state["generation"])
         self.predicted, self.first = state["response"].tolist()
         self.best = Individual(state["best"].to(self.p.device), float(state["best_fitness"]))
+
+
+def as_numbers(fitness: ArrayLike | Tensor, like: Tensor) -> Tensor:
+    """What was told, as a tensor of the type and device of ``like``.
+
+    Raises:
+        UserError: it is no numbers.
+    """
+    try:
+        return torch.as_tensor(fitness, dtype=like.dtype, device=like.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"fitness must be numbers, got {type(fitness).__name__} ({first_line(error)})") from error
+
+
+def feasible(delta: Tensor) -> Tensor:
+    """Fitness ``[N]`` with numbers for ``-inf``: as far below the least of the others as that is below their mean."""
+    out = torch.isneginf(delta)
+    count = (~out).sum()
+    least = torch.where(out, float("inf"), delta).amin()
+    mean = torch.where(out, 0.0, delta).sum() / count
+    return torch.where(out, torch.where(count > 0, 2 * least - mean, 0.0), delta)
+
+
+def frequencies(p0: float | ArrayLike | Tensor, genes: int) -> Tensor:
+    """Allele frequencies ``[n]`` float64, all alike if ``p0`` is one number.
+
+    Raises:
+        UserError: they are not numbers from 0 to 1, or not ``n``.
+    """
+    p = as_numbers(p0, torch.empty(0, dtype=torch.float64))
+    require(p.shape in ((), (genes,)), f"p0 must be one number or {genes}, got {list(p.shape)}")
+    require(bool(((p >= 0) & (p <= 1)).all()), "p0 must be from 0 to 1")
+    return p.expand(genes).clone()

@@ -15,6 +15,9 @@ what these kernels are compiled to, which wants no GPU.
 `peers` sets evolution beside what a user would pick instead (`pip install -e '.[bench]'`); `tune` is how those were
 tuned.
 
+`pbo` is no speed: the 25 functions of IOHprofiler's PBO suite by `nne.optimize` and by what people use for bits; what
+is known already, in `outputs/pbo.jsonl`, is not run again.
+
 `handwriting` is no speed: the share of people's own pictures of digits that is recognised, kind by kind.
 """
 
@@ -32,6 +35,7 @@ from rich.table import Table
 from benchmarks.gpu import gpu, timed
 from benchmarks.handwriting import handwriting
 from benchmarks.instructions import instructions
+from benchmarks.pbo import pbo, picture, show
 from benchmarks.population import PAPER, level, population
 from benchmarks.race import peers, tune
 from dnn.config import DopamineConfig
@@ -42,6 +46,7 @@ from nne.training.device import Compute, choose, peak_memory
 from nne.training.errors import exit_code
 from nne.training.io.provenance import git_commit, versions
 from nne.training.io.results import publish
+from nne.training.logging import figures
 from nne.training.logging.progress import console, track
 from nne.training.parts import DataConfig, FeaturesConfig
 
@@ -51,6 +56,7 @@ DOPAMINE = Config(
     learner=DopamineConfig(rule="reward_prediction_drawn", epsilon_1=0.3),  # moves links at every image to the end
     trainer=TrainerConfig(max_steps=500),
 )
+KEPT = Path("outputs/pbo.jsonl")
 WIDTHS, WIDEST = (1000, 10_000), 100_000
 
 
@@ -117,15 +123,31 @@ BENCHMARKS = {
 def main() -> int:
     """Parse the command line, measure, print, and write JSON if asked; the exit code is 2 for a user's error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=list(BENCHMARKS))
+    parser.add_argument("what", choices=[*BENCHMARKS, "pbo"])
     parser.add_argument("--json", type=Path, help="write the same numbers here")
     parser.add_argument("--out", type=Path, help="a folder for the same as a table that scripts/report.py finds")
     parser.add_argument("--repeats", type=int, default=3, help="timed repetitions, after one warm-up")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument("--data", default="auto", choices=["auto", "mnist", "embedded"])
+    bits = parser.add_argument_group("pbo")
+    bits.add_argument("--genes", type=int, default=100, help="n; N-Queens and two Ising models need a square")
+    bits.add_argument("--budget", type=int, default=20_000, help="evaluations of each search")
+    bits.add_argument("--instances", type=int, default=11, help="of each function, from 1")
+    bits.add_argument("--only", nargs="*", default=[], help="competitors; default: all")
     arguments = parser.parse_args()
-    return exit_code(lambda: measured(arguments))
+    return exit_code(lambda: (searched if arguments.what == "pbo" else measured)(arguments))
+
+
+def searched(arguments: argparse.Namespace) -> None:
+    """The PBO suite."""
+    attempts = pbo(arguments.genes, arguments.budget, arguments.instances, arguments.only, KEPT)
+    said = show(attempts)
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        figures.write(picture(attempts), arguments.out / "pbo.png")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"git_commit": git_commit(), **said}, indent=2) + "\n")
 
 
 def measured(arguments: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from nne.training.logging import figures
 from nne.training.plugin import load
 from nne.zoo.feedback import PATHWAYS
 from nne.zoo.layers import Need
+from reporting.published import PUBLISHED, published
 from reporting.tables import Experiments, on_one
 
 NETWORKS = {"1000": "784-1000-10", "32": "784-32-10", "[1000,500]": "784-1000-500-10"}
@@ -46,6 +47,8 @@ def cells(runs: list[Run], everything: bool) -> Cells:
     """Runs by rule and network: on 200 images a digit, or on all of MNIST."""
     found: Cells = defaultdict(list)
     for run in on_one(runs):
+        if any(each.is_of(run) for each in PUBLISHED):
+            continue
         rule, _, data = run.experiment.partition("_")
         hidden = typed(run.key("network.hidden") or run.key("features.width"))
         few = run.key("data.per_class") is not None
@@ -57,7 +60,9 @@ def cells(runs: list[Run], everything: bool) -> Cells:
 def chosen(runs: list[Run]) -> list[Run]:
     """The runs that any of the tables is about."""
     spiking = [run for run in runs if run.experiment.removesuffix("_mnist10") in SPIKING]
-    return [run for each in (False, True) for group in cells(runs, each).values() for run in group] + spiking
+    elsewhere = [run for run in runs if any(each.is_of(run) for each in PUBLISHED)]
+    in_cells = [run for each in (False, True) for group in cells(runs, each).values() for run in group]
+    return in_cells + spiking + elsewhere
 
 
 def accuracies(runs: list[Run], everything: bool) -> list[Row]:
@@ -194,4 +199,5 @@ TABLES: dict[str, Callable[[list[Run], Experiments], list[Row]]] = {
     "zoo_all": zoo_all,
     "zoo_spikes": spikes,
     "zoo_needs": needs,
+    "zoo_published": published,
 }
