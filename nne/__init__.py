@@ -1,6 +1,7 @@
 """Neural net evolution: the weights are a sparse linear function of genes, and gene frequencies evolve (Sec. 2).
 
-``from nne import Evolution`` evolves binary genes for any fitness, ``ModulePopulation`` any network of PyTorch;
+``from nne import Evolution`` evolves binary genes for any fitness, ``Islands`` many populations of them side by side,
+``ModulePopulation`` any network of PyTorch;
 ``optimize`` finds the best genotype within a budget, without settings, and ``Optimizer`` does so by ask and tell.
 """
 
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nne.evolution import Evolution
+    from nne.islands import Islands
     from nne.optimization.optimizer import Optimizer, optimize, run
     from nne.population.module import ModulePopulation
 
-__all__ = ["Evolution", "ModulePopulation", "Optimizer", "__version__", "optimize", "run"]
+__all__ = ["Evolution", "Islands", "ModulePopulation", "Optimizer", "__version__", "optimize", "run"]
 __version__ = "0.2.0"
 
 
@@ -20,6 +22,7 @@ def __getattr__(name: str) -> Any:
     """Import on first use: configurations are read without torch."""
     homes = {
         "Evolution": "nne.evolution",
+        "Islands": "nne.islands",
         "ModulePopulation": "nne.population.module",
         **dict.fromkeys(("Optimizer", "optimize", "run"), "nne.optimization.optimizer"),
     }

@@ -146,7 +146,9 @@ class Evolution:
         require(ready, f"ask for generation {self.generation} before you tell its fitness")
         delta = as_numbers(fitness, self.p)
         require(delta.shape == (self.N,), f"fitness must be of shape [{self.N}], got {list(delta.shape)}")
-        delta = feasible(-delta if self.minimise else delta)
+        delta = -delta if self.minimise else delta
+        if delta.is_cuda or bool(torch.isneginf(delta).any()):
+            delta = feasible(delta)
         epsilon = self.epsilon if epsilon is None else epsilon
         within("epsilon", epsilon, 0, float("inf"))
         drawn_from, before, memory = self.p, self.p[self.free], self.memory[:, self.free]
@@ -170,7 +172,7 @@ class Evolution:
 
     def told(self, p: Tensor, delta: Tensor, selected: Tensor) -> Tensor:
         """The figures of ``FIGURES``, and whether the fitness was right."""
-        right = (delta.abs() <= LARGEST).all()
+        right = (delta.abs() <= LARGEST).all(dim=-1)
         return torch.cat([selected, torch.stack([heterozygosity(p), fixed_fraction(p), right.double()])])
 
     def go_on(
@@ -214,7 +216,7 @@ class Evolution:
         moved = self.rule.move(p, sample, epsilon, memory)
         after = torch.where(sample.means.polymorphic, moved, p)
         after = after + self.border * (1 - 2 * after) if self.border else after
-        fitness = delta.mean(), delta.std(), delta.max(), delta.argmax().double()
+        fitness = delta.mean(dim=-1), delta.std(dim=-1), delta.amax(dim=-1), delta.argmax(dim=-1).double()
         return after, memory, torch.stack([*fitness, *self.response(p, after, sample, delta)])
 
     @property
@@ -238,7 +240,7 @@ class Evolution:
 
     def response(self, before: Tensor, after: Tensor, sample: Sample, delta: Tensor) -> tuple[Tensor, ...]:
         """Heritability, signal to noise, how far mean fitness should rise, and what it is (nne/response.py)."""
-        means, centred = sample.means, sample.fitness - exact_sum(sample.fitness) / self.N
+        means, centred = sample.means, sample.fitness - (exact_sum(sample.fitness) / self.N)[..., None]
         unit = exact_sum(delta * centred) / exact_sum(centred.square()).clamp(min=1e-30)  # of transformed fitness
         additive = additive_variance(means)
         heritability, signal = additive / means.variance.clamp(min=1e-30), additive / noise(means).clamp(min=1e-30)
@@ -296,11 +298,11 @@ def as_numbers(fitness: ArrayLike | Tensor, like: Tensor) -> Tensor:
 
 
 def feasible(delta: Tensor) -> Tensor:
-    """Fitness ``[N]`` with numbers for ``-inf``: as far below the least of the others as that is below their mean."""
+    """Fitness ``[..., N]`` with numbers for ``-inf``: as far below the least other as that is below their mean."""
     out = torch.isneginf(delta)
-    count = (~out).sum()
-    least = torch.where(out, float("inf"), delta).amin()
-    mean = torch.where(out, 0.0, delta).sum() / count
+    count = (~out).sum(dim=-1, keepdim=True)
+    least = torch.where(out, float("inf"), delta).amin(dim=-1, keepdim=True)
+    mean = exact_sum(torch.where(out, 0.0, delta))[..., None] / count
     return torch.where(out, torch.where(count > 0, 2 * least - mean, 0.0), delta)
 
 

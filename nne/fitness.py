@@ -31,13 +31,16 @@ def standardise(delta: Tensor) -> Tensor:
 
     A population of equals has no fitter allele: all zeros.
     """
-    centred = delta - exact_sum(delta) / len(delta)
-    sd = root(exact_sum(centred.square()) / len(delta))
+    N = delta.shape[-1]
+    centred = delta - (exact_sum(delta) / N)[..., None]
+    sd = root(exact_sum(centred.square()) / N)[..., None]
     return torch.where(sd > 0, centred / sd, 0.0)
 
 
 def rank(delta: Tensor) -> Tensor:
     """Ranks, scaled to mean 0 and variance 1; ties share their mean rank."""
+    if delta.dim() > 1:
+        return torch.stack([rank(island) for island in delta])
     _, place, count = torch.unique(delta, return_inverse=True, return_counts=True)
     mean_rank = count.cumsum(0) - (count - 1) / 2
     return standardise(mean_rank[place].to(delta.dtype))
@@ -53,7 +56,7 @@ STATIC = frozenset({as_is, standardise})
 """Those that compute in the same way whatever the numbers are (``nne.training.graph``)."""
 
 Transform = Callable[[Tensor], Tensor]
-"""From the fitness told, ``[N]`` float64, to the fitness that selects."""
+"""From the fitness told, ``[N]`` float64, to the fitness that selects; of ``K`` islands, ``[K, N]``."""
 
 
 def chosen_transform(choice: str | Transform) -> Transform:
@@ -94,30 +97,30 @@ class AlleleMeans:
 
 
 def round_for_exact_sum(rows: Tensor, count: Tensor | int | None = None) -> Tensor:
-    """``rows: [k, N]`` in float64, rounded so that any of a row's figures add up without rounding.
+    """``rows: [..., N]`` in float64, rounded so that any of a row's figures add up without rounding.
 
     In whatever order, on whatever processor and by however many workers, sums then have the same bits. A figure changes
-    by at most 2^-53 of ``count`` times the row's largest; that is how many are not zero, if not all ``N``.
+    by at most 2^-53 of ``count`` times the row's largest: how many are not zero, ``[..., 1]``, if not all ``N``.
     """
     rows = rows.double()
-    _, exponent = torch.frexp(rows.abs().amax(dim=1, keepdim=True) * (rows.shape[1] if count is None else count))
+    _, exponent = torch.frexp(rows.abs().amax(dim=-1, keepdim=True) * (rows.shape[-1] if count is None else count))
     unit = ((exponent.long() - 52 + 1023).clamp(1, 2046) << 52).view(torch.float64)  # 2^(exponent - 52), by its bits
     return (rows / unit).round() * unit
 
 
 def exact_sum(values: Tensor, where: Tensor | None = None) -> Tensor:
-    """The sum in float64, with the same bits on every machine, however wide its vectors are.
+    """The sum along the last dimension, in float64, with the same bits on every machine, however wide its vectors are.
 
     Args:
-        values: any shape.
+        values: ``[..., N]``.
         where: which of them are added up, if not all.
     """
     if not values.numel():
-        return values.new_zeros((), dtype=torch.float64)
+        return values.new_zeros(values.shape[:-1], dtype=torch.float64)
     if where is None:
-        return round_for_exact_sum(values.reshape(1, -1)).sum()
-    chosen = torch.where(where, values, 0.0).reshape(1, -1)
-    return round_for_exact_sum(chosen, where.sum()).sum()
+        return round_for_exact_sum(values).sum(dim=-1)
+    chosen = torch.where(where, values, 0.0)
+    return round_for_exact_sum(chosen, where.sum(dim=-1, keepdim=True)).sum(dim=-1)
 
 
 def root(x: Tensor) -> Tensor:
@@ -126,17 +129,20 @@ def root(x: Tensor) -> Tensor:
 
 
 def carrier_sums(genotypes: Iterable[Tensor], rows: Tensor, backend: str = "torch") -> Tensor:
-    """Sums over the carriers of each allele, ``[k, n]`` float64, of ``rows: [k, N]``, given individuals in tiles."""
-    start, sums = 0, torch.zeros(len(rows), 1, dtype=torch.float64, device=rows.device)
+    """Sums over the carriers of each allele, ``[k, n]`` float64, of ``rows: [k, N]``, given individuals in tiles.
+
+    Of ``K`` islands, whose tiles are ``[K, tile, n]``, rows and sums are ``[K, k, N]`` and ``[K, k, n]``.
+    """
+    start, sums = 0, torch.zeros(*rows.shape[:-1], 1, dtype=torch.float64, device=rows.device)
     for x in genotypes:
-        part = rows[:, start : start + len(x)].double()
-        if backend == "cpp":
-            sums = sums + kernel.carrier_sums(x, part)
-        elif cuda.loaded(x.device):
-            sums = sums + cuda.carrier_sums(x, part)
+        part = rows[..., start : start + x.shape[-2]].double()
+        if backend == "cpp" or cuda.loaded(x.device):
+            by_kernel = kernel.carrier_sums if backend == "cpp" else cuda.carrier_sums
+            alone = x.dim() == 2
+            sums = sums + (by_kernel(x, part) if alone else torch.stack([*map(by_kernel, x, part)]))
         else:
             sums = sums + part @ x.double()
-        start += len(x)
+        start += x.shape[-2]
     return sums
 
 
@@ -147,10 +153,11 @@ def allele_means(fitness: Tensor, sums: Callable[[Tensor], Tensor]) -> AlleleMea
         fitness: ``[N]``.
         sums: over the carriers of each allele in the population, as ``carrier_sums``.
     """
-    rows = round_for_exact_sum(torch.stack([fitness, torch.ones_like(fitness)]))
-    total, carriers = sums(rows)
-    others = len(fitness) - carriers
+    N = fitness.shape[-1]
+    rows = round_for_exact_sum(torch.stack([fitness, torch.ones_like(fitness)], dim=-2))
+    told, (total, carriers) = rows[..., 0, :], sums(rows).unbind(dim=-2)
+    whole, others = told.sum(dim=-1, keepdim=True), N - carriers
     f = torch.where(carriers > 0, total / carriers, 0.0)
-    f_bar = torch.where(others > 0, (rows[0].sum() - total) / others, 0.0)
-    variance = exact_sum((rows[0] - rows[0].sum() / len(fitness)).square()) / len(fitness)
-    return AlleleMeans(f, f_bar, carriers / len(fitness), variance, len(fitness))
+    f_bar = torch.where(others > 0, (whole - total) / others, 0.0)
+    variance = exact_sum((told - whole / N).square()) / N
+    return AlleleMeans(f, f_bar, carriers / N, variance, N)

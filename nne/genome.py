@@ -37,36 +37,40 @@ def draw(
 
 
 def draw_keyed(p: Tensor, key: int | Tensor, individuals: range, genes: Tensor | None = None) -> Tensor:
-    """The same, by the key of seed, stream and generation: an integer, or a tensor ``[]`` int64."""
+    """The same, by the key of seed, stream and generation: an integer, or a tensor int64.
+
+    Of ``K`` islands, with keys ``[K]`` and ``p: [K, n]``, the genotypes are ``[K, len(individuals), n]``.
+    """
     first, second = _individual_keys(key, individuals, p.device)
-    which = torch.arange(len(p), dtype=torch.int32, device=p.device) if genes is None else genes.int()
+    which = torch.arange(p.shape[-1], dtype=torch.int32, device=p.device) if genes is None else genes.int()
     threshold = (p * 2.0**32).round().long() - 2**31
     always = threshold == 2**31
     threshold = threshold.clamp(max=2**31 - 1).int()
-    keys = torch.stack([first, second], dim=1)
-    if kernel.loaded() and p.device.type == "cpu":
-        return kernel.draw(which, threshold, always, keys)
-    if genotypes.loaded(p.device):
-        return genotypes.draw(which, threshold, always, keys)
-    u = which * _signed(GOLDEN_32, 32) + first[:, None]
-    u = _scramble(_scramble(u).add_(second[:, None]))
-    return u.lt(threshold).logical_or_(always)
+    on_cpu = kernel.loaded() and p.device.type == "cpu"
+    if on_cpu or genotypes.loaded(p.device):
+        by_kernel, keys = kernel.draw if on_cpu else genotypes.draw, torch.stack([first, second], dim=-1)
+        if p.dim() == 1:
+            return by_kernel(which, threshold, always, keys)
+        return torch.stack([by_kernel(which, *island) for island in zip(threshold, always, keys, strict=True)])
+    u = which * _signed(GOLDEN_32, 32) + first[..., None]
+    u = _scramble(_scramble(u).add_(second[..., None]))
+    return u.lt(threshold[..., None, :]).logical_or_(always[..., None, :])
 
 
 def heterozygosity(p: Tensor) -> Tensor:
     """Mean over genes of ``2 p (1 - p)``: 1/3 for the uniform start, 0 once every allele is fixed."""
-    return (2 * p * (1 - p)).mean()
+    return (2 * p * (1 - p)).mean(dim=-1)
 
 
 def fixed_fraction(p: Tensor, margin: float = 0.01) -> Tensor:
     """Share of genes whose allele frequency is within ``margin`` of 0 or 1 (Fig. 2)."""
-    return (torch.minimum(p, 1 - p) <= margin).double().mean()
+    return (torch.minimum(p, 1 - p) <= margin).double().mean(dim=-1)
 
 
 def _individual_keys(base: int | Tensor, individuals: range, device: torch.device) -> tuple[Tensor, Tensor]:
     """Two 32-bit keys for each individual, by SplitMix64 (Steele, Lea and Flood 2014) at ``base + individual``."""
     z = torch.arange(individuals.start, individuals.stop, dtype=torch.int64, device=device)
-    z = z * _signed(GOLDEN_64, 64) + base
+    z = z * _signed(GOLDEN_64, 64) + (base[..., None] if isinstance(base, Tensor) else base)
     z = (z ^ _shift_right(z, 30, 64)) * _signed(0xBF58476D1CE4E5B9, 64)
     z = (z ^ _shift_right(z, 27, 64)) * _signed(0x94D049BB133111EB, 64)
     z = z ^ _shift_right(z, 31, 64)

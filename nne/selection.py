@@ -69,13 +69,14 @@ class Sample:
     def sums(self, rows: Tensor) -> Tensor:
         """Sums over the carriers of each allele, ``[k, n]``, of ``rows: [k, N]`` that are ``round_for_exact_sum``."""
         execution = self.execution
-        shard = execution.workers.shard(len(self.fitness), execution.block)
-        sums = carrier_sums(self.genotypes(shard), rows[:, shard.start : shard.stop], execution.backend)
+        shard = execution.workers.shard(self.fitness.shape[-1], execution.block)
+        sums = carrier_sums(self.genotypes(shard), rows[..., shard.start : shard.stop], execution.backend)
         return execution.workers.all_reduce(sums)
 
     def pull(self, utility: Tensor, p: Tensor) -> Tensor:
         """``1/N sum_x u_x (x - p): [n]``, where a step goes that likes the individuals by ``utility: [N]``."""
-        step: Tensor = (self.sums(round_for_exact_sum(utility[None]))[0] - exact_sum(utility) * p) / len(utility)
+        sums = self.sums(round_for_exact_sum(utility[..., None, :]))[..., 0, :]
+        step: Tensor = (sums - exact_sum(utility)[..., None] * p) / utility.shape[-1]
         return step
 
 
@@ -105,9 +106,10 @@ def population_genetics(p: Tensor, sample: Sample, epsilon: float, memory: Tenso
 
 def pbil(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
     """Population-based incremental learning (Baluja 1994): towards the mean of the best tenth, at rate ``epsilon``."""
-    best = max(round(BEST * len(sample.fitness)), 1)
-    order = sample.fitness.argsort(descending=True, stable=True)
-    chosen = torch.zeros_like(sample.fitness).index_fill(0, order[:best], len(order) / best)
+    N = sample.fitness.shape[-1]
+    best = max(round(BEST * N), 1)
+    order = sample.fitness.argsort(dim=-1, descending=True, stable=True)
+    chosen = torch.zeros_like(sample.fitness).scatter(-1, order[..., :best], N / best)
     return (p + min(epsilon, 1.0) * sample.pull(chosen, p)).clamp(0, 1)
 
 
@@ -117,21 +119,23 @@ def compact_ga(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Ten
     Individuals compete in pairs; where the two differ, ``p`` moves by one in a virtual population of ``N / epsilon``
     towards the winner.
     """
-    first, second = (sample.fitness[i : len(sample.fitness) // 2 * 2 : 2] for i in (0, 1))
+    paired = sample.fitness.shape[-1] // 2 * 2
+    first, second = (sample.fitness[..., i:paired:2] for i in (0, 1))
     won = torch.sign(first - second)
     utility = torch.zeros_like(sample.fitness)
-    utility[: 2 * len(won)] = torch.stack([won, -won], dim=1).flatten()
+    utility[..., :paired] = torch.stack([won, -won], dim=-1).flatten(-2)
     return (p + epsilon * sample.pull(utility, p)).clamp(0, 1)
 
 
 def igo(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
     """Information-geometric optimisation (Ollivier et al. 2017): the natural gradient of utilities that depend on
     ranks alone, here falling with the logarithm of the rank to zero at the middle, as those of CMA-ES."""
-    N = len(sample.fitness)
-    place = (-sample.fitness).argsort(stable=True).argsort(stable=True) + 1
-    utility = (torch.log(torch.tensor(N / 2 + 1)) - place.double().log()).clamp(min=0)
-    utility = utility - exact_sum(utility) / N
-    return (p + epsilon * sample.pull(utility / root(exact_sum(utility.square()) / N), p)).clamp(0, 1)
+    N = sample.fitness.shape[-1]
+    place = (-sample.fitness).argsort(dim=-1, stable=True).argsort(dim=-1, stable=True) + 1
+    logarithms = torch.arange(1.0, N + 1, dtype=torch.float64, device=p.device).log()
+    utility = (torch.log(torch.tensor(N / 2 + 1)) - logarithms[place - 1]).clamp(min=0)
+    utility = utility - (exact_sum(utility) / N)[..., None]
+    return (p + epsilon * sample.pull(utility / root(exact_sum(utility.square()) / N)[..., None], p)).clamp(0, 1)
 
 
 def momentum(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
@@ -178,12 +182,14 @@ Move = Callable[[Tensor, Sample, float, Tensor], Tensor]
 class Rule(NamedTuple):
     """How ``p`` moves, and how many numbers a gene it remembers from generation to generation.
 
-    ``static``: it computes in the same way whatever the numbers are (``nne.training.graph``).
+    ``static``: it computes in the same way whatever the numbers are (``nne.training.graph``). ``batched``: it moves
+    ``K`` islands at once, ``p: [K, n]``.
     """
 
     move: Move
     remembers: int = 0
     static: bool = False
+    batched: bool = False
 
 
 def chosen_rule(choice: "str | Move") -> Rule:
@@ -212,11 +218,11 @@ def chosen_rule(choice: "str | Move") -> Rule:
 
 
 RULES: dict[str, Rule] = {
-    "population_genetics": Rule(population_genetics, static=True),
-    "pbil": Rule(pbil),
-    "compact_ga": Rule(compact_ga),
-    "igo": Rule(igo),
-    "momentum": Rule(momentum, remembers=1, static=True),
+    "population_genetics": Rule(population_genetics, static=True, batched=True),
+    "pbil": Rule(pbil, batched=True),
+    "compact_ga": Rule(compact_ga, batched=True),
+    "igo": Rule(igo, batched=True),
+    "momentum": Rule(momentum, remembers=1, static=True, batched=True),
     "adam": Rule(adam, remembers=3, static=True),
     "ridge": Rule(ridge),
 }
