@@ -1,7 +1,7 @@
 """Neural net evolution: the weights are a sparse linear function of genes, and gene frequencies evolve (Sec. 2).
 
 ``from nne import Evolution`` evolves binary genes for any fitness, ``Islands`` many populations of them side by side,
-``ModulePopulation`` any network of PyTorch;
+``WrightFisher`` a population whose genomes are inherited, ``ModulePopulation`` any network of PyTorch;
 ``optimize`` finds the best genotype within a budget, without settings, and ``Optimizer`` does so by ask and tell.
 """
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from nne.islands import Islands
     from nne.optimization.optimizer import Optimizer, optimize, run
     from nne.population.module import ModulePopulation
+    from nne.wright_fisher import WrightFisher
 
-__all__ = ["Evolution", "Islands", "ModulePopulation", "Optimizer", "__version__", "optimize", "run"]
+__all__ = ["Evolution", "Islands", "ModulePopulation", "Optimizer", "WrightFisher", "__version__", "optimize", "run"]
 __version__ = "0.2.0"
 
 
@@ -24,6 +25,7 @@ def __getattr__(name: str) -> Any:
         "Evolution": "nne.evolution",
         "Islands": "nne.islands",
         "ModulePopulation": "nne.population.module",
+        "WrightFisher": "nne.wright_fisher",
         **dict.fromkeys(("Optimizer", "optimize", "run"), "nne.optimization.optimizer"),
     }
     if name not in homes:
