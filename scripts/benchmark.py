@@ -16,7 +16,7 @@ what these kernels are compiled to, which wants no GPU.
 tuned.
 
 `pbo` is no speed: the 25 functions of IOHprofiler's PBO suite by `nne.optimize` and by what people use for bits; what
-is known already, in `outputs/pbo.jsonl`, is not run again.
+is known already, in `outputs/pbo/attempts.jsonl`, is not run again.
 
 `handwriting` is no speed: the share of people's own pictures of digits that is recognised, kind by kind.
 """
@@ -35,7 +35,7 @@ from rich.table import Table
 from benchmarks.gpu import gpu, timed
 from benchmarks.handwriting import handwriting
 from benchmarks.instructions import instructions
-from benchmarks.pbo import pbo, picture, show
+from benchmarks.pbo import pbo, picture, table
 from benchmarks.population import PAPER, level, population
 from benchmarks.race import peers, tune
 from dnn.config import DopamineConfig
@@ -56,7 +56,6 @@ DOPAMINE = Config(
     learner=DopamineConfig(rule="reward_prediction_drawn", epsilon_1=0.3),  # moves links at every image to the end
     trainer=TrainerConfig(max_steps=500),
 )
-KEPT = Path("outputs/pbo.jsonl")
 WIDTHS, WIDEST = (1000, 10_000), 100_000
 
 
@@ -141,13 +140,11 @@ def main() -> int:
 
 def searched(arguments: argparse.Namespace) -> None:
     """The PBO suite."""
-    attempts = pbo(arguments.genes, arguments.budget, arguments.instances, arguments.only, KEPT)
-    said = show(attempts)
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        figures.write(picture(attempts), arguments.out / "pbo.png")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"git_commit": git_commit(), **said}, indent=2) + "\n")
+    out = arguments.out or Path("outputs/pbo")
+    out.mkdir(parents=True, exist_ok=True)
+    attempts = pbo(arguments.genes, arguments.budget, arguments.instances, arguments.only, out / "attempts.jsonl")
+    publish(table(attempts), out, "pbo")
+    figures.write(picture(attempts), out / "pbo.png")
 
 
 def measured(arguments: argparse.Namespace) -> None:

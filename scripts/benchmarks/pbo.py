@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from rich.table import Table
 
 from benchmarks.pbo_peers import COMPETITORS, LIBRARIES, OURS
 from nne.training.errors import UserError, require
+from nne.training.io.results import Row
 from nne.training.logging import figures
-from nne.training.logging.progress import console, track
+from nne.training.logging.progress import track
 
 FUNCTIONS = range(1, 26)
 INSTANCES = 11
@@ -145,10 +145,13 @@ class Score:
     reached: float
     evaluations: float
 
+    def __str__(self) -> str:
+        return f"{self.solved} of {self.instances}; {100 * self.reached:.1f}"
+
     @property
-    def order(self) -> tuple[int, float]:
-        """More is better: solved instances, then what was reached."""
-        return self.solved, round(self.reached, 9)
+    def order(self) -> tuple[float, float]:
+        """More is better: the share of instances solved, then what was reached."""
+        return self.solved / self.instances, round(self.reached, 9)
 
 
 def scores(attempts: list[Attempt]) -> dict[int, dict[str, Score]]:
@@ -161,7 +164,8 @@ def scores(attempts: list[Attempt]) -> dict[int, dict[str, Score]]:
         for competitor in COMPETITORS:
             own = [a for a in here if a.competitor == competitor]
             if own:
-                shares = [(a.best - a.chance) / ((a.optimum or top[a.instance]) - a.chance) for a in own]
+                ends = [top[a.instance] if a.optimum is None else a.optimum for a in own]
+                shares = [(a.best - a.chance) / (end - a.chance) for a, end in zip(own, ends, strict=True)]
                 solved = sum(a.found for a in own)
                 found[function][competitor] = Score(solved, len(own), mean(shares), mean(a.evaluations for a in own))
     return found
@@ -171,34 +175,29 @@ def wins(found: dict[int, dict[str, Score]], against: list[str]) -> dict[int, st
     """``win``, ``tie`` or ``loss`` of ours against the best of some others, by function."""
     verdicts = {}
     for function, by_name in found.items():
-        best = max((by_name[name].order for name in against if name in by_name), default=(0, -np.inf))
+        best = max((by_name[name].order for name in against if name in by_name), default=(0.0, -np.inf))
         own = by_name[OURS].order
         verdicts[function] = "win" if own > best else "tie" if own == best else "loss"
     return verdicts
 
 
-def show(attempts: list[Attempt]) -> dict[str, Any]:
-    """Print the table; what it says, for a file."""
+def table(attempts: list[Attempt]) -> list[Row]:
+    """Instances solved and % of the way to the optimum, function by function; then what there is to say of all."""
     found, names = scores(attempts), {a.function: a.name for a in attempts}
     shown = [name for name in COMPETITORS if any(name in by_name for by_name in found.values())]
     verdicts = wins(found, [name for name in LIBRARIES if name in shown])
-    table = Table("function", *shown, "against libraries", title="instances solved; % of the way to the optimum")
+    rows = []
     for function, by_name in found.items():
-        cells = [f"{s.solved}; {100 * s.reached:.1f}" if (s := by_name.get(name)) else "" for name in shown]
-        table.add_row(f"{function} {names[function]}", *cells, verdicts[function])
-    console.print(table)
-    every = {name: sum(by_name[name].solved == by_name[name].instances for by_name in found.values()) for name in shown}
-    each = {name: [a.seconds / a.evaluations for a in attempts if a.competitor == name] for name in shown}
-    console.print("solved in every run: " + ", ".join(f"{name} {count}" for name, count in every.items()))
-    console.print("microseconds an evaluation: " + ", ".join(f"{k} {1e6 * mean(v):.0f}" for k, v in each.items()))
-    count = {verdict: list(verdicts.values()).count(verdict) for verdict in ("win", "tie", "loss")}
-    console.print(f"against the best library on each function: {count}")
-    return {
-        "solved in every run": every,
-        "microseconds": {name: 1e6 * mean(seconds) for name, seconds in each.items()},
-        "verdicts": {names[function]: verdict for function, verdict in verdicts.items()},
-        "scores": {names[f]: {k: asdict(s) for k, s in by_name.items()} for f, by_name in found.items()},
-    }
+        cells = {name: str(by_name[name]) if name in by_name else "" for name in shown}
+        rows.append({"function": f"{function} {names[function]}", **cells, "against libraries": verdicts[function]})
+    solved = {n: sum(of[n].solved == of[n].instances for of in found.values() if n in of) for n in shown}
+    cost = {name: mean(a.seconds / a.evaluations for a in attempts if a.competitor == name) for name in shown}
+    count = ", ".join(f"{list(verdicts.values()).count(each)} {each}" for each in ("win", "tie", "loss"))
+    return [
+        *rows,
+        {"function": "solved in every run", **{n: str(solved[n]) for n in shown}, "against libraries": count},
+        {"function": "microseconds", **{n: f"{1e6 * cost[n]:.0f}" for n in shown}, "against libraries": ""},
+    ]
 
 
 def picture(attempts: list[Attempt]) -> Figure:

@@ -118,10 +118,10 @@ def pycma(f: Fitness, n: int, rng: np.random.Generator) -> object:
 
 
 def nevergrad(f: Fitness, n: int, rng: np.random.Generator) -> object:
-    """What its ``NGOpt`` chooses for a choice of two, ``n`` times."""
+    """``DiscreteOnePlusOne``, its method for unordered choices, on transitions between two values."""
     import nevergrad as ng
 
-    space = ng.p.Choice([0, 1], repetitions=n)
+    space = ng.p.TransitionChoice([0, 1], repetitions=n)
     space.random_state.seed(int(rng.integers(2**31)))
     optimizer = ng.optimizers.registry["DiscreteOnePlusOne"](parametrization=space, budget=FOREVER)
     while True:
