@@ -18,6 +18,8 @@ tuned.
 `pbo` is no speed: the 25 functions of IOHprofiler's PBO suite by `nne.optimize` and by what people use for bits; what
 is known already, in `outputs/pbo/attempts.jsonl`, is not run again.
 
+`islands` sets islands in one tensor beside as many runs, and one generation beside numpy's UMDA.
+
 `handwriting` is no speed: the share of people's own pictures of digits that is recognised, kind by kind.
 """
 
@@ -35,6 +37,7 @@ from rich.table import Table
 from benchmarks.gpu import gpu, timed
 from benchmarks.handwriting import handwriting
 from benchmarks.instructions import instructions
+from benchmarks.islands import islands
 from benchmarks.pbo import pbo, picture, table
 from benchmarks.population import PAPER, level, population
 from benchmarks.race import peers, tune
@@ -115,6 +118,7 @@ BENCHMARKS = {
     "tune": (tune, PAPER),
     "gpu": (gpu, PAPER),
     "instructions": (instructions, PAPER),
+    "islands": (islands, PAPER),
     "handwriting": (handwriting, DOPAMINE),
 }
 
