@@ -104,6 +104,14 @@ def population_genetics(p: Tensor, sample: Sample, epsilon: float, memory: Tenso
     return weak_selection(p, sample.means.f, sample.means.f_bar, epsilon)
 
 
+def hedge(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
+    """Multiplicative weights in their exponential form (Hedge; Chastain et al. 2014), ``p' = p exp(epsilon f)``.
+
+    Each gene plays against its two alleles. In the limit of weak selection this is eq. (3).
+    """
+    return torch.sigmoid(p.logit() + epsilon * (sample.means.f - sample.means.f_bar))
+
+
 def pbil(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
     """Population-based incremental learning (Baluja 1994): towards the mean of the best tenth, at rate ``epsilon``."""
     N = sample.fitness.shape[-1]
@@ -225,4 +233,5 @@ RULES: dict[str, Rule] = {
     "momentum": Rule(momentum, remembers=1, static=True, batched=True),
     "adam": Rule(adam, remembers=3, static=True),
     "ridge": Rule(ridge),
+    "hedge": Rule(hedge, static=True),
 }

@@ -35,6 +35,39 @@ def test_the_expected_allele_frequencies_are_those_of_equation_3(n: int, N: int,
     torch.testing.assert_close(share @ x.double(), expected)
 
 
+def test_selection_and_recombination_do_not_keep_a_product_distribution() -> None:
+    """Meir and Parkes 2015, by enumeration: what eq. (3) draws anew from ``p`` a population has only half-way."""
+    every = (torch.arange(8)[:, None] >> torch.arange(3)) % 2 > 0
+    p = torch.tensor([0.3, 0.5, 0.6], dtype=torch.float64)
+    product = torch.where(every, p, 1 - p).prod(dim=1)
+    fitness = 1 + (every[:, 0] & every[:, 1]).double()  # the two are worth something together
+    selected = product * fitness / (product @ fitness)
+
+    def linkage(distribution: Tensor) -> float:
+        q = distribution @ every.double()
+        return float(distribution @ (every[:, 0] & every[:, 1]).double() - q[0] * q[1])
+
+    inherited = torch.zeros(8, dtype=torch.float64)
+    powers = torch.tensor([1, 2, 4])
+    for mother in range(8):
+        for father in range(8):
+            for mask in every:  # every way to inherit three genes from two, alike
+                child = int((torch.where(mask, every[mother], every[father]) * powers).sum())
+                inherited[child] += selected[mother] * selected[father] / 8
+    assert linkage(product) == pytest.approx(0, abs=1e-12)
+    assert linkage(selected) > 0.01
+    assert linkage(inherited) == pytest.approx(linkage(selected) / 2)
+    torch.testing.assert_close(inherited @ every.double(), selected @ every.double())  # p itself is as eq. (3) says
+
+    population = WrightFisher(3, 60_000, p0=0.5, fitness="none", epsilon=1.0, seed=2)
+    x = population.ask()
+    population.tell((x[:, 0] & x[:, 1]).double())
+    first, second = population.ask()[:, :2].double().T
+    D = float((first * second).mean() - first.mean() * second.mean())
+    q = torch.where(every, 0.5, 0.5).double().prod(dim=1) * fitness
+    assert pytest.approx(linkage(q / q.sum()) / 2, abs=0.006) == D
+
+
 def test_it_begins_with_the_genotypes_of_evolution() -> None:
     assert torch.equal(WrightFisher(30, 20, seed=4).ask(), Evolution(30, 20, seed=4).ask())
 

@@ -10,7 +10,7 @@ from nne.training.plugin import one_of_or_path
 
 EXPRESSIONS = ["identity", "relu", "sigmoid", "tanh"]
 TRANSFORMS = ["none", "standardise", "rank"]
-SELECTIONS = ["population_genetics", "pbil", "compact_ga", "igo", "momentum", "adam", "ridge"]
+SELECTIONS = ["population_genetics", "pbil", "compact_ga", "igo", "momentum", "adam", "ridge", "hedge"]
 
 
 @dataclass

@@ -26,8 +26,7 @@ def islands(dataset: Dataset, compute: Compute, repeats: int) -> list[dict[str, 
     for n, N, generations in SIZES:
         together = Islands(K, n, N, epsilon=0.5, device=compute.device)
         alone = [Evolution(n, N, epsilon=0.5, seed=k, device=compute.device) for k in range(K)]
-        steps = [partial(live, [together]), partial(live, alone)]
-        ours, theirs = in_turn(steps, generations, repeats, compute.device)
+        ours, theirs = in_turn([partial(live, [together]), partial(live, alone)], generations, repeats, compute.device)
         same = torch.equal(together.p, torch.stack([each.p for each in alone]))
         times = {f"{K} islands, ms": 1e3 * ours, f"{K} runs, ms": 1e3 * theirs, "ratio": theirs / ours}
         rows.append({"n": n, "N": N, **times, "same bits": "yes" if same else "no"})
