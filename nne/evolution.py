@@ -16,7 +16,7 @@ from torch import Tensor
 from nne.fitness import STATIC, Transform, chosen_transform, exact_sum
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.response import additive_variance, noise, predicted_response
-from nne.selection import Execution, Move, Sample, chosen_rule
+from nne.selection import Execution, Move, Rule, Sample, chosen_rule
 from nne.training.errors import UserError, at_least, first_line, require, within
 from nne.training.graph import Recorded
 from nne.training.learner import Metrics, State
@@ -53,6 +53,8 @@ class Evolution:
         border: the rate of mutation, from either allele to the other: ``p`` stays so far from 0 and from 1, and no
             allele is lost for ever.
         minimise: whether less fitness is better.
+        part: ``[n]``, for fitness by parts: which row of the fitness ``[K, N]`` that is told counts for each gene, in
+            place of one for all. The first row is the individual's own: ``best`` and what is logged are by it.
         seed: same seed, same genotypes, whatever the device.
         execution: how ``tell`` goes through the genotypes again; no result depends on it.
 
@@ -78,6 +80,7 @@ class Evolution:
         p0: float | ArrayLike | Tensor | None = None,
         border: float = 0.0,
         minimise: bool = False,
+        part: ArrayLike | Tensor | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
         execution: Execution | None = None,
@@ -99,6 +102,8 @@ class Evolution:
         self.fitness = name_of(fitness)
         self.rule = chosen_rule(selection)
         self.transform = chosen_transform(fitness)
+        self.part = None if part is None else parts_of(part, genes, self.rule, self.selection).to(device)
+        self.rows = 1 if self.part is None else int(self.part.max()) + 1
         self.generation = 0
         self.p = (initial_frequencies(genes, seed) if p0 is None else frequencies(p0, genes)).to(device)
         self.free = torch.arange(genes, device=device)
@@ -131,8 +136,9 @@ class Evolution:
         """Select: the fitness of this generation's individuals moves ``p``.
 
         Args:
-            fitness: ``[N]`` numbers, more is better: a tensor, an array or a list; ``-inf`` where it is not feasible,
-                which counts as being as far below the worst feasible one as that is below the mean.
+            fitness: ``[N]`` numbers (``[K, N]``, if it is by parts), more is better: a tensor, an array or a list;
+                ``-inf`` where it is not feasible, which counts as being as far below the worst feasible one as that is
+                below the mean.
             epsilon: strength of selection in this generation, if it is another than usual.
 
         Returns:
@@ -145,7 +151,8 @@ class Evolution:
         ready = self.asked or self.execution.workers.count > 1  # of several workers, one may have nobody to ask for
         require(ready, f"ask for generation {self.generation} before you tell its fitness")
         delta = as_numbers(fitness, self.p)
-        require(delta.shape == (self.N,), f"fitness must be of shape [{self.N}], got {list(delta.shape)}")
+        shape = (self.N,) if self.part is None else (self.rows, self.N)
+        require(delta.shape == shape, f"fitness must be of shape {list(shape)}, got {list(delta.shape)}")
         delta = -delta if self.minimise else delta
         if delta.is_cuda or bool(torch.isneginf(delta).any()):
             delta = feasible(delta)
@@ -173,6 +180,7 @@ class Evolution:
     def told(self, p: Tensor, delta: Tensor, selected: Tensor) -> Tensor:
         """The figures of ``FIGURES``, and whether the fitness was right."""
         right = (delta.abs() <= LARGEST).all(dim=-1)
+        right = right if self.part is None else right.all()
         return torch.cat([selected, torch.stack([heterozygosity(p), fixed_fraction(p), right.double()])])
 
     def go_on(
@@ -212,17 +220,24 @@ class Evolution:
         Returns:
             ``p`` of the next generation, what the rule remembers, and the figures of ``FIGURES`` but for the last two.
         """
-        sample = Sample(self.transform(delta), genotypes, self.execution)
+        part = None if self.part is None else self.part[self.free]
+        sample = Sample(self.transform(delta), genotypes, self.execution, part)
         moved = self.rule.move(p, sample, epsilon, memory)
         after = torch.where(sample.means.polymorphic, moved, p)
         after = after + self.border * (1 - 2 * after) if self.border else after
-        fitness = delta.mean(dim=-1), delta.std(dim=-1), delta.amax(dim=-1), delta.argmax(dim=-1).double()
-        return after, memory, torch.stack([*fitness, *self.response(p, after, sample, delta)])
+        own = delta if part is None else delta[0]
+        fitness = own.mean(dim=-1), own.std(dim=-1), own.amax(dim=-1), own.argmax(dim=-1).double()
+        return after, memory, torch.stack([*fitness, *self.response(p, after, sample, own)])
 
     @property
     def replays(self) -> bool:
         """Whether selection launches the same kernels in every generation, so that a GPU can replay them."""
-        whole = self.margin is None and self.execution.tile >= self.N and self.execution.workers.count == 1
+        whole = (
+            self.margin is None
+            and self.part is None
+            and self.execution.tile >= self.N
+            and self.execution.workers.count == 1
+        )
         return self.p.is_cuda and whole and self.rule.static and self.transform in STATIC
 
     def tiles(self, individuals: range) -> Iterator[Tensor]:
@@ -240,10 +255,12 @@ class Evolution:
 
     def response(self, before: Tensor, after: Tensor, sample: Sample, delta: Tensor) -> tuple[Tensor, ...]:
         """Heritability, signal to noise, how far mean fitness should rise, and what it is (nne/response.py)."""
-        means, centred = sample.means, sample.fitness - (exact_sum(sample.fitness) / self.N)[..., None]
+        means, z = sample.means, sample.fitness if sample.part is None else sample.fitness[0]
+        centred = z - (exact_sum(z) / self.N)[..., None]
         unit = exact_sum(delta * centred) / exact_sum(centred.square()).clamp(min=1e-30)  # of transformed fitness
         additive = additive_variance(means)
-        heritability, signal = additive / means.variance.clamp(min=1e-30), additive / noise(means).clamp(min=1e-30)
+        spread = exact_sum(centred.square()) / self.N
+        heritability, signal = additive / spread.clamp(min=1e-30), additive / noise(means).clamp(min=1e-30)
         return heritability, signal, unit * predicted_response(before, after, means), exact_sum(delta) / self.N
 
     def state_dict(self) -> State:
@@ -316,3 +333,19 @@ def frequencies(p0: float | ArrayLike | Tensor, genes: int) -> Tensor:
     require(p.shape in ((), (genes,)), f"p0 must be one number or {genes}, got {list(p.shape)}")
     require(bool(((p >= 0) & (p <= 1)).all()), "p0 must be from 0 to 1")
     return p.expand(genes).clone()
+
+
+def parts_of(part: ArrayLike | Tensor, genes: int, rule: Rule, selection: str) -> Tensor:
+    """``[n]`` int64, the row of fitness of each gene.
+
+    Raises:
+        UserError: they are not ``n`` whole numbers from 0, a row has no gene, or the rule knows one fitness alone.
+    """
+    numbers = as_numbers(part, torch.empty(0, dtype=torch.float64))
+    require(numbers.shape == (genes,), f"part must be of shape [{genes}], got {list(numbers.shape)}")
+    rows = numbers.long()
+    require(bool((rows == numbers).all()) and int(rows.min()) >= 0, "part must be whole numbers, from 0")
+    empty = (torch.bincount(rows) == 0).nonzero()[1:, 0] if int(rows.max()) else rows[:0]
+    require(not len(empty), f"part {int(empty[0]) if len(empty) else 0} has no gene")
+    require(rule.by_means, f"fitness by parts is not for selection={selection}, which knows one fitness")
+    return rows

@@ -81,7 +81,8 @@ class AlleleMeans:
     """How the carriers of each allele did in a population: the estimates of eqs. (1) and (2).
 
     ``f, f_bar: [n]`` float64, mean fitness with and without the allele; where nobody has it, or everybody, the mean is
-    undefined and given as 0. ``share: [n]``, who carries it. ``variance``: of fitness over the population of ``N``.
+    undefined and given as 0. ``share: [n]``, who carries it. ``variance``: of fitness over the population of ``N``, for
+    each allele if each has a fitness of its own.
     """
 
     f: Tensor
@@ -144,6 +145,25 @@ def carrier_sums(genotypes: Iterable[Tensor], rows: Tensor, backend: str = "torc
             sums = sums + part @ x.double()
         start += x.shape[-2]
     return sums
+
+
+def means_by_part(fitness: Tensor, part: Tensor, sums: Callable[[Tensor], Tensor]) -> AlleleMeans:
+    """The same where each allele counts by a fitness of its own.
+
+    Args:
+        fitness: ``[K, N]``.
+        part: ``[n]``, which of the ``K`` rows counts for each allele.
+        sums: over the carriers of each allele in the population, as ``carrier_sums``.
+    """
+    N = fitness.shape[1]
+    rows = round_for_exact_sum(torch.cat([fitness, torch.ones_like(fitness[:1])]))
+    added = sums(rows)
+    total, carriers = added[:-1].gather(0, part[None])[0], added[-1]
+    whole, others = rows[:-1].sum(dim=1)[part], N - carriers
+    f = torch.where(carriers > 0, total / carriers, 0.0)
+    f_bar = torch.where(others > 0, (whole - total) / others, 0.0)
+    centred = rows[:-1] - rows[:-1].sum(dim=1, keepdim=True) / N
+    return AlleleMeans(f, f_bar, carriers / N, (exact_sum(centred.square()) / N)[part], N)
 
 
 def allele_means(fitness: Tensor, sums: Callable[[Tensor], Tensor]) -> AlleleMeans:

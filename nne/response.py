@@ -21,6 +21,8 @@ def additive_variance(means: AlleleMeans) -> Tensor:
 
 def noise(means: AlleleMeans) -> Tensor:
     """What sampling adds to ``sum_i p_i (1 - p_i) a_i^2``: ``V_P / N`` for each polymorphic gene."""
+    if means.variance.shape == means.share.shape:
+        return exact_sum(means.variance, means.polymorphic) / means.N
     return means.variance * means.polymorphic.sum(dim=-1) / means.N
 
 
@@ -31,5 +33,6 @@ def predicted_response(before: Tensor, after: Tensor, means: AlleleMeans) -> Ten
     """
     which = means.polymorphic & (means.f != means.f_bar)
     a, s = means.f - means.f_bar, means.share
-    sampling = means.variance[..., None] / means.N * (1 / s + 1 / (1 - s))
+    variance = means.variance if means.variance.shape == s.shape else means.variance[..., None]
+    sampling = variance / means.N * (1 / s + 1 / (1 - s))
     return exact_sum((after - before) * (a - sampling / a), which)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nne.fitness import AlleleMeans, allele_means, carrier_sums, exact_sum, root, round_for_exact_sum
+from nne.fitness import AlleleMeans, allele_means, carrier_sums, exact_sum, means_by_part, root, round_for_exact_sum
 from nne.population.cpp import kernel
 from nne.training import plugin
 from nne.training.distributed import SINGLE_PROCESS, Workers
@@ -55,15 +55,19 @@ class Sample:
         fitness: ``[N]``.
         genotypes: gives some individuals in order, in tiles ``x: [tile, n]``.
         execution: what adds up over them, in this process or in several.
+        part: ``[n]``, which row of ``fitness: [K, N]`` counts for each allele, if there are several.
     """
 
     fitness: Tensor
     genotypes: Callable[[range], Iterable[Tensor]]
     execution: Execution = field(default_factory=Execution)
+    part: Tensor | None = None
 
     @cached_property
     def means(self) -> AlleleMeans:
         """``f`` and ``f_bar`` of every allele."""
+        if self.part is not None:
+            return means_by_part(self.fitness, self.part, self.sums)
         return allele_means(self.fitness, self.sums)
 
     def sums(self, rows: Tensor) -> Tensor:
@@ -191,13 +195,15 @@ class Rule(NamedTuple):
     """How ``p`` moves, and how many numbers a gene it remembers from generation to generation.
 
     ``static``: it computes in the same way whatever the numbers are (``nne.training.graph``). ``batched``: it moves
-    ``K`` islands at once, ``p: [K, n]``.
+    ``K`` islands at once, ``p: [K, n]``. ``by_means``: of the sample it knows ``means`` alone, so that each allele may
+    have a fitness of its own.
     """
 
     move: Move
     remembers: int = 0
     static: bool = False
     batched: bool = False
+    by_means: bool = False
 
 
 def chosen_rule(choice: "str | Move") -> Rule:
@@ -226,12 +232,12 @@ def chosen_rule(choice: "str | Move") -> Rule:
 
 
 RULES: dict[str, Rule] = {
-    "population_genetics": Rule(population_genetics, static=True, batched=True),
+    "population_genetics": Rule(population_genetics, static=True, batched=True, by_means=True),
     "pbil": Rule(pbil, batched=True),
     "compact_ga": Rule(compact_ga, batched=True),
     "igo": Rule(igo, batched=True),
-    "momentum": Rule(momentum, remembers=1, static=True, batched=True),
-    "adam": Rule(adam, remembers=3, static=True),
+    "momentum": Rule(momentum, remembers=1, static=True, batched=True, by_means=True),
+    "adam": Rule(adam, remembers=3, static=True, by_means=True),
     "ridge": Rule(ridge),
-    "hedge": Rule(hedge, static=True),
+    "hedge": Rule(hedge, static=True, by_means=True),
 }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nne import Evolution
+from nne.fitness import carrier_sums, means_by_part
 from nne.learners.network import NetworkEvolution
 from nne.selection import RULES, Execution
 from nne.training.config import Config
@@ -177,3 +178,53 @@ def test_the_best_individual_so_far_is_kept_and_saved() -> None:
     other.load_state_dict(evolution.state_dict())
     assert other.best.fitness == fittest[0]
     assert torch.equal(other.best.x, fittest[1])
+
+
+def test_lemma_1_for_fitness_by_parts() -> None:
+    """By enumeration at ``p = 1/2``: each allele's ``f - f_bar`` is the gradient of its own part's mean fitness."""
+    n = 5
+    every = (torch.arange(2**n)[:, None] >> torch.arange(n)) % 2 > 0
+    rows = torch.randn(3, 2**n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    part = torch.tensor([0, 1, 2, 1, 2])
+    means = means_by_part(rows, part, lambda sums: carrier_sums([every], sums))
+    p = torch.full((n,), 0.5, dtype=torch.float64, requires_grad=True)
+    likely = torch.where(every, p, 1 - p).prod(dim=1)
+    for i in range(n):
+        (gradient,) = torch.autograd.grad(likely @ rows[part[i]], p, retain_graph=True)
+        assert float(means.f[i] - means.f_bar[i]) == pytest.approx(float(gradient[i]))
+
+
+def test_one_part_for_all_is_as_none_and_parts_are_as_evolutions_of_their_own() -> None:
+    def fitness(x: Tensor) -> Tensor:
+        return torch.stack([ones(x), ones(x[:, :10]), -ones(x[:, 10:])])
+
+    alone, together = Evolution(30, 40, seed=2), Evolution(30, 40, seed=2, part=[0] * 30)
+    by_parts = Evolution(30, 40, seed=2, part=[1] * 10 + [2] * 20, epsilon=0.3)
+    for _ in range(3):
+        alone.tell(ones(alone.ask()))
+        together.tell(ones(together.ask())[None])
+        assert torch.equal(alone.p, together.p)
+        x = by_parts.ask()
+        metrics = by_parts.tell(fitness(x))
+        assert metrics["fitness/best"] == float(ones(x).max())
+    start = Evolution(30, 40, seed=2, epsilon=0.3)
+    x = start.ask()
+    start.tell(fitness(x)[1])
+    first = Evolution(30, 40, seed=2, part=[1] * 10 + [2] * 20, epsilon=0.3)
+    first.ask()
+    first.tell(fitness(x))
+    assert torch.equal(first.p[:10], start.p[:10])
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"part": [0, 1]}, r"part must be of shape \[5\], got \[2\]"),
+        ({"part": [0, 1, 1, 3, 3]}, "part 2 has no gene"),
+        ({"part": [0, 1, 1, 0.5, 2]}, "part must be whole numbers, from 0"),
+        ({"part": [0, 0, 1, 1, 1], "selection": "pbil"}, "fitness by parts is not for selection=pbil"),
+    ],
+)
+def test_wrong_parts_are_one_line(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Evolution(genes=5, population=10, **how)
