@@ -345,7 +345,7 @@ def parts_of(part: ArrayLike | Tensor, genes: int, rule: Rule, selection: str) -
     require(numbers.shape == (genes,), f"part must be of shape [{genes}], got {list(numbers.shape)}")
     rows = numbers.long()
     require(bool((rows == numbers).all()) and int(rows.min()) >= 0, "part must be whole numbers, from 0")
-    empty = (torch.bincount(rows) == 0).nonzero()[1:, 0] if int(rows.max()) else rows[:0]
-    require(not len(empty), f"part {int(empty[0]) if len(empty) else 0} has no gene")
+    without = [k for k, count in enumerate(torch.bincount(rows).tolist()) if k and not count]
+    require(not without, f"part {without[:1]} has no gene")
     require(rule.by_means, f"fitness by parts is not for selection={selection}, which knows one fitness")
     return rows
