@@ -132,14 +132,14 @@ class Evolution:
             self.drawn = self.p, individuals, x
         return x
 
-    def tell(self, fitness: ArrayLike | Tensor, epsilon: float | None = None) -> Metrics:
+    def tell(self, fitness: ArrayLike | Tensor, epsilon: float | None = None, border: float | None = None) -> Metrics:
         """Select: the fitness of this generation's individuals moves ``p``.
 
         Args:
             fitness: ``[N]`` numbers (``[K, N]``, if it is by parts), more is better: a tensor, an array or a list;
                 ``-inf`` where it is not feasible, which counts as being as far below the worst feasible one as that is
                 below the mean.
-            epsilon: strength of selection in this generation, if it is another than usual.
+            epsilon, border: strength of selection and rate of mutation in this generation, if others than usual.
 
         Returns:
             Figures to log.
@@ -159,11 +159,11 @@ class Evolution:
         epsilon = self.epsilon if epsilon is None else epsilon
         within("epsilon", epsilon, 0, float("inf"))
         drawn_from, before, memory = self.p, self.p[self.free], self.memory[:, self.free]
-        if self.replays:
+        if self.replays and border is None:
             x, strength = self.ask_free(range(self.N)), torch.full_like(delta[0], epsilon)
             after, memory, selected = self.recorded(before, memory, delta, strength, x)
         else:
-            after, memory, selected = self.select(before, memory, delta, epsilon, self.tiles)
+            after, memory, selected = self.select(before, memory, delta, epsilon, self.tiles, border)
         p, memory = self.p.index_copy(0, self.free, after), self.memory.index_copy(1, self.free, memory)
         told = self.told(p, delta, selected).tolist()  # here a GPU is waited for
 
@@ -213,7 +213,13 @@ class Evolution:
         return {**metrics, "population/free": free, "selection/epsilon": epsilon}
 
     def select(
-        self, p: Tensor, memory: Tensor, delta: Tensor, epsilon: Any, genotypes: Callable[[range], Iterable[Tensor]]
+        self,
+        p: Tensor,
+        memory: Tensor,
+        delta: Tensor,
+        epsilon: Any,
+        genotypes: Callable[[range], Iterable[Tensor]],
+        border: float | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One generation's selection on the free genes, a function of tensors alone.
 
@@ -224,7 +230,8 @@ class Evolution:
         sample = Sample(self.transform(delta), genotypes, self.execution, part)
         moved = self.rule.move(p, sample, epsilon, memory)
         after = torch.where(sample.means.polymorphic, moved, p)
-        after = after + self.border * (1 - 2 * after) if self.border else after
+        mutation = self.border if border is None else border
+        after = after + mutation * (1 - 2 * after) if mutation else after
         own = delta if part is None else delta[0]
         fitness = own.mean(dim=-1), own.std(dim=-1), own.amax(dim=-1), own.argmax(dim=-1).double()
         return after, memory, torch.stack([*fitness, *self.response(p, after, sample, own)])

@@ -26,6 +26,26 @@ def reward(logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
     return (alpha**2 - loss).clamp_(min=0)
 
 
+def share_of_class(logits: Tensor, labels: Tensor) -> Tensor:
+    """Each class's own share of minus the loss, in a body whose other classes are average; ``[C, N]`` float64.
+
+    With ``z`` the logits (divided by the temperature) and ``m`` their mean over the population, class by class::
+
+        r_c = z_c 1[label = c] - log(exp(z_c) + sum_{k != c} exp(m_k)),    averaged over the images
+
+    so that what an individual's other classes happen to do says nothing of its genes for ``c``.
+
+    Args:
+        logits: ``[N, C, B]``.
+        labels: ``[B]``.
+    """
+    average = logits.mean(dim=0, keepdim=True)  # [1, C, B]
+    everybody = average.logsumexp(dim=1, keepdim=True)
+    others = everybody + torch.log1p(-(average - everybody).exp().clamp(max=1 - 1e-6))
+    own = torch.nn.functional.one_hot(labels, logits.shape[1]).T.to(logits.dtype)  # [C, B]
+    return (logits * own - torch.logaddexp(logits, others)).mean(dim=2, dtype=torch.float64).T.contiguous()
+
+
 def standardise(delta: Tensor) -> Tensor:
     """``(delta - mean) / sd`` over the population: eq. (3) then moves ``p`` by about ``epsilon p (1 - p) (f - f_bar)``.
 

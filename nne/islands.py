@@ -64,6 +64,7 @@ class Islands(Evolution):
         require(0 <= migration <= 1, f"migration must be from 0 to 1, got {migration}")
         one_of("topology", topology, TOPOLOGIES)
         require(not how.get("freeze"), "islands do not freeze alleles: leave out freeze")
+        require(how.get("part") is None, "islands have one fitness for all genes: leave out part")
         require(how.get("execution") is None, "islands are gone through at once: leave out execution")
         super().__init__(genes, population, seed=seed, **how)
         if kernel.loaded() and self.p.device.type == "cpu":
@@ -85,12 +86,12 @@ class Islands(Evolution):
         which = range(self.N) if individuals is None else individuals
         return draw_keyed(self.p, torch.tensor(keys, device=self.p.device), which)
 
-    def tell(self, fitness: ArrayLike | Tensor, epsilon: float | None = None) -> Metrics:
+    def tell(self, fitness: ArrayLike | Tensor, epsilon: float | None = None, border: float | None = None) -> Metrics:
         """Select on every island, and let migrants come.
 
         Args:
             fitness: ``[K, N]`` numbers, more is better; ``-inf`` as for ``Evolution``.
-            epsilon: strength of selection in this generation, if it is another than usual.
+            epsilon, border: strength of selection and rate of mutation in this generation, if others than usual.
 
         Returns:
             Figures to log, as ``Evolution`` has them but for the response to selection: means over the islands; of
@@ -106,9 +107,8 @@ class Islands(Evolution):
         right = bool((delta.abs() <= LARGEST).all())
         require(right, f"fitness must be finite numbers of at most {LARGEST:.0e} in size")
         x, memory = self.ask(), self.memory.clone()
-        p, memory, figures = self.select(
-            self.p, memory, delta, self.epsilon if epsilon is None else epsilon, self.tiles_of(x)
-        )
+        strength = self.epsilon if epsilon is None else epsilon
+        p, memory, figures = self.select(self.p, memory, delta, strength, self.tiles_of(x), border)
         told = dict(zip(FIGURES, self.told(p, delta, figures), strict=False))
         fittest, best = told.pop("fittest").long(), told["fitness/best"]
         for k, (individual, reached) in enumerate(zip(fittest.tolist(), best.tolist(), strict=True)):
@@ -134,13 +134,15 @@ class Islands(Evolution):
         """Whether fitness is more, or less if that is asked for."""
         return fitness < than.fitness if self.minimise else fitness > than.fitness
 
-    def select(self, p: Tensor, memory: Tensor, delta: Tensor, epsilon: Any, genotypes: Any) -> Any:
+    def select(
+        self, p: Tensor, memory: Tensor, delta: Tensor, epsilon: Any, genotypes: Any, border: float | None = None
+    ) -> Any:
         """All islands at once, or one after the other if the rule knows only one."""
         if self.rule.batched:
-            return super().select(p, memory, delta, epsilon, genotypes)
+            return super().select(p, memory, delta, epsilon, genotypes, border)
         x = torch.cat(list(genotypes(range(self.N))), dim=1)
         each = zip(p, memory.unbind(dim=1), delta, x, strict=True)
-        moved = [super(Islands, self).select(a, b, c, epsilon, self.tiles_of(d)) for a, b, c, d in each]
+        moved = [super(Islands, self).select(a, b, c, epsilon, self.tiles_of(d), border) for a, b, c, d in each]
         after, kept, figures = zip(*moved, strict=True)
         return torch.stack(after), torch.stack(kept, dim=1), torch.stack(figures, dim=1)
 

@@ -43,9 +43,11 @@ def fields_of(topology: Topology, W: WeightMatrix, p: Tensor, rows: int = 3, col
     A unit sees a tenth of the pixels, scattered: each field is averaged over 5 x 5 pixels to show where it is for and
     where against. Fields are scaled one by one to [-1, 1]; between them the sheet is NaN.
     """
-    side = int(topology.first.sources**0.5)
+    pixels = topology.first.sources - topology.lit
+    side = int(pixels**0.5)
     fields, above, *_ = (matrix[0] for matrix in topology.matrices(W.weights(p.cpu()[None]).T))
     strength = above.norm(dim=0)
+    fields = fields[:, :pixels]
     chosen = fields[strength.argsort(descending=True)[: rows * columns]].view(-1, 1, side, side)
     smooth = torch.nn.functional.avg_pool2d(chosen, 5, stride=1, padding=2)[:, 0]
     smooth = smooth / smooth.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)

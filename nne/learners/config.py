@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from nne.training.config import Config, GradientConfig, LearnerConfig
 from nne.training.errors import at_least, require, within
-from nne.training.parts import key
+from nne.training.parts import NetworkConfig, key
 from nne.training.plugin import one_of_or_path
 
 EXPRESSIONS = ["identity", "relu", "sigmoid", "tanh"]
@@ -42,6 +42,13 @@ class EvolutionConfig(LearnerConfig):
         None, "alleles within so much of 0 or 1 are fixed for good and no longer cost anything (Sec. 4, item 2)"
     )
     stop_at_fixed: float | None = key(None, "stop once this share of the alleles is fixed (within 0.01 of 0 or 1)")
+    relative_temperature: float = key(1.0, "with temperature: null, what their spread is multiplied by")
+    filter_genes: int = key(60, "with network.filters: genes of each filter; the others are for classes to read with")
+    smooth: float = key(1.0, "with network.filters: sd of the patterns that a gene paints, in pixels and places")
+    by_class: bool = key(False, "with network.filters: the genes of a class are judged by its own share of the loss")
+    centre_logits: bool = key(False, "whether each individual's logits are centred over the images, class by class")
+    p0: float = key(0.5, "p begins uniform within so much of 1/2")
+    mutation: float = key(0.0, "rate of mutation, falling linearly to 0 at weak_until")
     test_individuals: int = key(100, "individuals drawn for the final evaluation; a fifth of them on the way")
 
     def __post_init__(self) -> None:
@@ -59,10 +66,23 @@ class EvolutionConfig(LearnerConfig):
         require(0 <= frozen < 0.5, f"learner.freeze must be from 0 to below 0.5, got {self.freeze}")
         within("learner.stop_at_fixed", 1.0 if self.stop_at_fixed is None else self.stop_at_fixed, 0, 1)
         at_least("learner.test_individuals", self.test_individuals, 2)
+        at_least("learner.filter_genes", self.filter_genes, 1)
+        at_least("learner.smooth", self.smooth, 0)
+        within("learner.p0", self.p0, 0, 0.5)
+        require(0 <= self.mutation < 0.5, f"learner.mutation must be from 0 to below 0.5, got {self.mutation}")
+        kept = self.mutation == 0 or self.freeze is None
+        require(kept, f"learner.mutation={self.mutation} lets no allele be fixed: set learner.freeze=null")
 
     def check(self, config: Config) -> None:
         """What must hold between this learner and the rest of the configuration."""
         config.trains("network")
+        network = config.network
+        assert network
+        shared = network.filters is not None
+        require(shared or not self.by_class, "learner.by_class needs the genes of network.filters")
+        if shared:
+            require(network.module is None, f"network.filters cannot be had with network.module={network.module}")
+            self.class_genes(network, len(config.images.classes))
         each = config.images.per_class
         if self.batch and each:
             images = len(config.images.classes) * each
@@ -72,6 +92,23 @@ class EvolutionConfig(LearnerConfig):
             self.epsilon_final is None or config.trainer.max_steps is not None,
             "learner.epsilon_final is reached at trainer.max_steps: set trainer.max_steps=N",
         )
+
+    def class_genes(self, network: NetworkConfig, classes: int) -> int:
+        """With ``network.filters``: how many genes a class has to read each filter with.
+
+        Raises:
+            UserError: the genes cannot be shared out.
+        """
+        assert network.filters
+        readers = network.filters * classes
+        left = self.genes - network.filters * self.filter_genes
+        example = network.filters * self.filter_genes + readers * 150
+        require(
+            left > 0 and left % readers == 0,
+            f"learner.genes must be {self.filter_genes} for each of {network.filters} filters, and as many more for "
+            f"each pair of a filter and a class, as in learner.genes={example}; got {self.genes}",
+        )
+        return left // readers
 
     def beyond_kernels(self, config: Config) -> str | None:
         """Why the C++ and the Triton kernels could not evaluate these networks, if so."""

@@ -48,6 +48,7 @@ def measure(
     images: Tensor,
     labels: Tensor,
     temperature: float,
+    centre_by: Tensor | None = None,
 ) -> Performance:
     """Evaluate ``count`` individuals, the modal genotype and the mean network.
 
@@ -55,16 +56,23 @@ def measure(
         draw: gives the genotypes ``x: [len(who), n]`` bool of a range of individuals.
         images, labels: ``[B, inputs]`` and ``[B]``.
         temperature: of the softmax that votes.
+        centre_by: images over which each network's logits are centred, class by class, if they are.
     """
     stand_for_all = population.dense_forward(torch.stack([(p > 0.5).to(p.dtype), p]))
-    answers = torch.cat([stand_for_all(some).argmax(dim=1) for some in torch.split(images, CHUNK)], dim=1)
+    zero = 0 if centre_by is None else stand_for_all(centre_by).mean(dim=2, keepdim=True)
+    answers = torch.cat([(stand_for_all(some) - zero).argmax(dim=1) for some in torch.split(images, CHUNK)], dim=1)
     modal, mean_weights = (answers == labels).double().mean(dim=1).tolist()
 
     classes = population.classes
     right = torch.zeros(count, dtype=torch.float64, device=labels.device)
     votes = torch.zeros(classes, len(labels), dtype=torch.float64, device=labels.device)
     confusion = torch.zeros(classes, classes, dtype=torch.float64, device=labels.device)
+    zeros = torch.zeros(count, classes, 1, device=labels.device)
+    if centre_by is not None:
+        for individuals, _, logits in population.evaluate(draw, range(count), centre_by):
+            zeros[individuals.start : individuals.stop] += logits.sum(dim=2, keepdim=True) / len(centre_by)
     for individuals, which, logits in population.evaluate(draw, range(count), images):
+        logits = logits - zeros[individuals.start : individuals.stop]
         predicted = logits.argmax(dim=1)
         right[individuals.start : individuals.stop] += (predicted == labels[which]).sum(dim=1)
         votes[:, which] += torch.softmax(logits / temperature, dim=1).sum(dim=0)

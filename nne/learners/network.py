@@ -7,23 +7,27 @@ import torch
 from torch import Tensor, nn
 
 from nne.evolution import Evolution
-from nne.fitness import exact_sum, root, round_for_exact_sum
-from nne.genome import draw, fixed_fraction, heterozygosity
+from nne.fitness import exact_sum, reward, root, round_for_exact_sum, share_of_class
+from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.learners.config import EvolutionConfig
 from nne.learners.metrics import Performance, measure
 from nne.population.base import SparseNetworks
 from nne.population.factory import populations, with_backend
+from nne.population.filters import part_of
 from nne.replay import Replay
 from nne.selection import Execution
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
+from nne.training.data.jitter import jittered
 from nne.training.device import Compute
 from nne.training.learner import Learner, Metrics, State, is_milestone, is_sampled
+from nne.training.models.plain import Shift
 from nne.training.seeding import generator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+CALIBRATE = 1000  # training images over which the logits of a network that is tested are centred, if they are
 LOCI = 50  # genes whose frequencies are followed closely; genes are alike, so the first will do
 
 
@@ -58,6 +62,8 @@ class NetworkEvolution(Learner):
             selection=learner_config.selection,
             fitness=learner_config.fitness,
             freeze=learner_config.freeze,
+            p0=first_frequencies(learner_config, config.seed),
+            part=parts(config, len(data.classes)),
             seed=config.seed,
             device=compute.device,
             execution=Execution(
@@ -67,6 +73,8 @@ class NetworkEvolution(Learner):
                 block=self.population.block,
             ),
         )
+        self.jitter = config.images.jitter
+        self.centre_by = self.images[:: max(len(self.images) // CALIBRATE, 1)] if learner_config.centre_logits else None
         self.genes_expressed = learner_config.genes
         self.fixed = torch.empty(0), 0.0  # of which p, and the share of its alleles
         self.measured: tuple[Tensor, Tensor, Performance] | None = None  # of which p, on which images
@@ -74,7 +82,8 @@ class NetworkEvolution(Learner):
         self.trajectories = {0: self.evolution.p[:LOCI]}
         self.temperature = learner_config.temperature or self.spread_of_logits()
         at_once = self.population.static and len(self.images) <= self.population.tiling.gathered
-        whole = self.evolution.replays and at_once
+        plain = not (self.jitter or learner_config.centre_logits or learner_config.mutation)
+        whole = self.evolution.replays and at_once and plain
         self.replay = Replay(self.evolution, self.rewards_of_all, self.chosen, self.epsilon) if whole else None
 
     @property
@@ -87,7 +96,8 @@ class NetworkEvolution(Learner):
         if self.replay:
             metrics = self.replay.step()
         else:
-            metrics = self.evolution.tell(self.rewards(*self.minibatch()), self.epsilon(self.generation))
+            mutation = self.mutation(self.generation) if self.learner_config.mutation else None
+            metrics = self.evolution.tell(self.rewards(*self.minibatch()), self.epsilon(self.generation), mutation)
         self.fixed = self.evolution.p, metrics["population/fixed"]
         self.fold()
         if is_milestone(self.generation):
@@ -98,10 +108,11 @@ class NetworkEvolution(Learner):
 
     def minibatch(self) -> tuple[Tensor, Tensor]:
         """The images of this generation, the same for every individual."""
-        if self.learner_config.batch is None:
-            return self.images, self.labels
-        chosen = self.chosen(self.generation).to(self.device)
-        return self.images[chosen], self.labels[chosen]
+        images, labels = self.images, self.labels
+        if self.learner_config.batch is not None:
+            chosen = self.chosen(self.generation).to(self.device)
+            images, labels = images[chosen], labels[chosen]
+        return jittered(images, self.jitter, generator(self.seed, "jitter", self.generation)), labels
 
     def chosen(self, generation: int) -> Tensor:
         """The places of a generation's images, ``[batch]`` int64; of none, if it sees all."""
@@ -122,7 +133,9 @@ class NetworkEvolution(Learner):
             self.genes_expressed = len(self.evolution.free)
 
     def rewards(self, images: Tensor, labels: Tensor) -> Tensor:
-        """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1)."""
+        """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1); by class ``[1 + C, N]``, the total first."""
+        if self.evolution.part is not None or self.learner_config.centre_logits:
+            return self.rewards_by_class(images, labels)
         return self.rewards_of(self.genotypes, self.learner_config.population, images, labels)
 
     def rewards_of_all(self, x: Tensor, chosen: Tensor) -> Tensor:
@@ -144,6 +157,24 @@ class NetworkEvolution(Learner):
             total[tile.start : tile.stop] += part
         return self.compute.workers.all_reduce(total) / len(labels)
 
+    def rewards_by_class(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The same from the logits of all individuals at once."""
+        N = self.learner_config.population
+        logits = torch.empty(N, self.population.classes, len(images), device=self.device)
+        for who, which, part in self.population.evaluate(self.genotypes, range(N), images):
+            logits[who.start : who.stop, :, which] = part
+        if self.learner_config.centre_logits:
+            logits = logits - logits.mean(dim=2, keepdim=True)
+        total = reward(logits, labels, self.temperature).mean(dim=1, dtype=torch.float64)
+        if self.evolution.part is None:
+            return total
+        return torch.cat([total[None], share_of_class(logits / self.temperature, labels)])
+
+    def mutation(self, generation: int) -> float:
+        """The rate of mutation: it falls linearly to 0 where selection begins to be strong."""
+        progress = generation / ((self.generations or 1) * (self.learner_config.weak_until or 1))
+        return self.learner_config.mutation * max(1 - progress, 0.0)
+
     def spread_of_logits(self) -> float:
         """Standard deviation over classes, for some individuals on a sample of the training images.
 
@@ -152,10 +183,13 @@ class NetworkEvolution(Learner):
         """
         some = self.images[:: max(len(self.images) // 128, 1)]
         _, _, logits = next(self.population.evaluate(self.genotypes, range(64), some))
+        if self.learner_config.centre_logits:
+            logits = logits - logits.mean(dim=2, keepdim=True)
         classes = logits.movedim(1, -1).reshape(-1, self.population.classes).double()
         centred = classes - round_for_exact_sum(classes).mean(dim=1, keepdim=True)
         variance = round_for_exact_sum(centred.square()).sum(dim=1) / (self.population.classes - 1)
-        return float(exact_sum(root(variance))) / len(classes) or 1.0
+        spread = float(exact_sum(root(variance))) / len(classes) or 1.0
+        return spread * self.learner_config.relative_temperature
 
     def epsilon(self, generation: int) -> float:
         """Strength of selection: weak at first; then, if so configured, geometrically to ``epsilon_final``."""
@@ -182,6 +216,7 @@ class NetworkEvolution(Learner):
             images,
             labels,
             self.temperature,
+            self.centre_by,
         )
         self.measured = p, images, result
         return result
@@ -229,7 +264,11 @@ class NetworkEvolution(Learner):
 
     def as_module(self) -> nn.Module:
         """Of the commonest genotype."""
-        return self.tested.as_module((self.evolution.p > 0.5).to(self.evolution.p.dtype))
+        module = self.tested.as_module((self.evolution.p > 0.5).to(self.evolution.p.dtype))
+        if self.centre_by is None:
+            return module
+        with torch.no_grad():
+            return nn.Sequential(module, Shift(module(self.centre_by.float().cpu()).mean(dim=0)))
 
     def reason_to_stop(self) -> str | None:
         """Fixation: when selection has nothing left to choose from."""
@@ -275,3 +314,19 @@ class NetworkEvolution(Learner):
             dict(zip(state[f"{name}_generations"].tolist(), state[f"{name}_p"].to(self.device), strict=True))
             for name in ("history", "trajectory")
         )
+
+
+def first_frequencies(learner_config: EvolutionConfig, seed: int) -> Tensor | None:
+    """``p`` at first, uniform within ``p0`` of 1/2; None: uniform in [0, 1], as in Sec. 3.1."""
+    within = learner_config.p0
+    return None if within == 0.5 else 0.5 + 2 * within * (initial_frequencies(learner_config.genes, seed) - 0.5)
+
+
+def parts(config: Config, classes: int) -> Tensor | None:
+    """Whose share of the loss counts for each gene, ``[n]``; None: everybody's, for all."""
+    learner_config: EvolutionConfig = config.learner
+    if not learner_config.by_class:
+        return None
+    assert config.network
+    class_genes = learner_config.class_genes(config.network, classes)
+    return part_of(config.network, learner_config.filter_genes, class_genes, classes)

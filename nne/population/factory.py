@@ -11,14 +11,15 @@ from nne.population.cpp import kernel, verification
 from nne.population.cpp.networks import KernelPopulation
 from nne.population.cuda import verification as cuda_verification
 from nne.population.cuda.networks import CudaPopulation
+from nne.population.filters import filter_topology, painted_matrix
 from nne.population.module import ModulePopulation
 from nne.population.torch import Population
-from nne.population.weights import sparse_weight_matrix
+from nne.population.weights import WeightMatrix, sparse_weight_matrix
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
 from nne.training.errors import UserError, require
-from nne.training.models.network import load_module, sparse_topology
+from nne.training.models.network import Topology, load_module, sparse_topology
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +93,7 @@ def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networ
             return population
 
         return modules(), modules()
-    topology = sparse_topology(data.train_images.shape[1], network, classes, seed)
-    W = sparse_weight_matrix(topology.links, learner_config.genes, network.beta, seed, learner_config.expression)
+    topology, W = blueprint(config, data)
 
     def sparse(seen: Tensor) -> Networks:
         if compute.backend == "cpp":
@@ -107,4 +107,21 @@ def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networ
         return Population(topology, W, seen, compute.device, compute.dtype, network.cap)
 
     seen = data.train_images.amax(dim=0) > 0  # not zero in every image
-    return sparse(seen), sparse(torch.ones_like(seen))
+    if topology.lit or config.images.jitter:
+        seen = torch.ones(topology.first.sources, dtype=torch.bool)
+    return sparse(seen), sparse(torch.ones(topology.first.sources, dtype=torch.bool))
+
+
+def blueprint(config: Config, data: Dataset) -> tuple[Topology, WeightMatrix]:
+    """Who is linked to whom, and how genes make the weights of these links."""
+    network, learner_config, classes, seed = config.network, config.learner, len(data.classes), config.seed
+    assert network is not None
+    inputs = data.train_images.shape[1]
+    if network.filters:
+        mean = data.train_images.double().mean(dim=0).cpu()
+        genes = learner_config.filter_genes, learner_config.class_genes(network, classes)
+        W = painted_matrix(network, *genes, learner_config.smooth, mean, classes, seed)
+        return filter_topology(inputs, network, classes), W
+    topology = sparse_topology(inputs, network, classes, seed)
+    W = sparse_weight_matrix(topology.links, learner_config.genes, network.beta, seed, learner_config.expression)
+    return topology, W

@@ -39,6 +39,9 @@ class DataConfig:
         metadata={"doc": "the classes to tell apart, of ten; of your own data and of emnist, always all"},
     )
     per_class: int | None = key(200, "training images a class, drawn with the seed; null: all there are")
+    jitter: float = key(
+        0.0, "how far training images are rotated, scaled, sheared and shifted, anew at each use; 0: not"
+    )
     download: bool = key(True, "whether a data set that is not there may be downloaded")
 
     def __post_init__(self) -> None:
@@ -50,6 +53,7 @@ class DataConfig:
         right = all(0 <= c <= 9 for c in self.classes) and len(set(self.classes)) == len(self.classes) >= 2
         require(right, f"data.classes must be two or more different digits from 0 to 9, got {self.classes}")
         at_least("data.per_class", self.per_class, 1)
+        at_least("data.jitter", self.jitter, 0)
 
     @property
     def own(self) -> bool:
@@ -71,8 +75,16 @@ class NetworkConfig:
     beta: float = key(0.0025, "probability that a gene touches a link: density of the weight generation matrix W")
     module: str | None = key(None, "instead of all that: a torch.nn.Module, as in nne.training.models.cnn.SmallCNN")
     cap: int | None = key(None, "k: only the k most active units of each hidden layer fire (Sec. 4, item 5)")
+    filters: int | None = key(None, "instead of hidden: filters that are the same at every place of a grid")
+    field: int = key(7, "pixels of a filter's side")
+    places: int = key(10, "of a filter, along each side of the image")
 
     def __post_init__(self) -> None:
+        at_least("network.filters", self.filters, 1)
+        at_least("network.field", self.field, 1)
+        at_least("network.places", self.places, 1)
+        if self.filters:
+            self.hidden = self.filters * self.places**2
         for units in self.layers:
             whole = isinstance(units, int) and not isinstance(units, bool)
             require(whole, f"network.hidden must be a whole number, or a list of them, got {self.hidden}")

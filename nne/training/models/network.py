@@ -34,10 +34,12 @@ class Topology:
     """The links of a network: the edges into hidden layer after hidden layer, then every output weight.
 
     The output weight of the last hidden layer's unit ``u`` and class ``c`` is link ``edges + u * classes + c``.
+    ``lit``: the last source of the first hidden layer is no pixel of the image but one that is always 1.
     """
 
     layers: tuple[Edges, ...]
     classes: int
+    lit: bool = False
 
     @property
     def first(self) -> Edges:

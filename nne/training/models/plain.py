@@ -42,7 +42,28 @@ def hidden(matrix: Tensor, cap: int | None, bias: Tensor | None = None) -> list[
     return [linear(matrix, bias), nn.ReLU(), *([KCap(cap)] if cap else [])]
 
 
-def layered(matrices: Iterable[Tensor], cap: int | None) -> nn.Sequential:
-    """A network from the matrix of every layer, ``[units, sources]``, the output layer's last."""
+def layered(matrices: Iterable[Tensor], cap: int | None, lit: bool = False) -> nn.Sequential:
+    """A network from the matrix of every layer, ``[units, sources]``, the output layer's last.
+
+    ``lit``: the first layer's last source is always 1, so that its weights are a bias.
+    """
     *below, outputs = matrices
-    return nn.Sequential(*(part for matrix in below for part in hidden(matrix, cap)), linear(outputs))
+    biases: list[Tensor | None] = [None] * len(below)
+    if lit:
+        below[0], biases[0] = below[0][:, :-1], below[0][:, -1]
+    parts = (part for matrix, bias in zip(below, biases, strict=True) for part in hidden(matrix, cap, bias))
+    return nn.Sequential(*parts, linear(outputs))
+
+
+class Shift(nn.Module):
+    """Takes something fixed from every answer."""
+
+    by: Tensor
+
+    def __init__(self, by: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("by", by.detach().float().cpu().clone())
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """``[B, C]`` of ``[B, C]``."""
+        return logits - self.by
