@@ -112,11 +112,15 @@ def gradient_descent(config: Config, data: "Dataset", compute: "Compute") -> "Le
     """A baseline: the whole network that evolution has, or the output layer that plasticity has."""
     from dnn.hebbian import hidden_layer
     from nne.training.baselines.gradient import GradientDescent
+    from nne.training.models.filters import FilterNetwork
     from nne.training.models.network import trainable_network
     from nne.training.models.output_layer import OutputLayer
 
     inputs, classes = data.train_images.shape[1], len(data.classes)
     if config.network:
+        if config.network.filters:
+            filters = FilterNetwork(data.train_images.mean(dim=0), config.network, classes, config.seed)
+            return GradientDescent(config, data, compute, filters.to(compute.device))
         network = trainable_network(config.network, inputs, classes, config.seed)
         return GradientDescent(config, data, compute, network.to(compute.device))
     assert config.features

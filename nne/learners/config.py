@@ -146,6 +146,9 @@ class FinetuneConfig(GradientConfig):
         assert config.network
         module = config.network.module
         require(module is None, f"learner={self.name} needs a sparse network; set network.module=null, got {module}")
+        filters, jitter = config.network.filters, config.images.jitter
+        require(filters is None, f"learner={self.name} needs a sparse network; set network.filters=null, got {filters}")
+        require(not jitter, f"learner={self.name} computes hidden layers once: set data.jitter=0, got {jitter}")
         config.decays(self.decay)
 
 

@@ -21,7 +21,7 @@ from nne.training.data.datasets import Dataset
 from nne.training.data.jitter import jittered
 from nne.training.device import Compute
 from nne.training.learner import Learner, Metrics, State, is_milestone, is_sampled
-from nne.training.models.plain import Shift
+from nne.training.models.plain import linear
 from nne.training.seeding import generator
 
 if TYPE_CHECKING:
@@ -268,7 +268,10 @@ class NetworkEvolution(Learner):
         if self.centre_by is None:
             return module
         with torch.no_grad():
-            return nn.Sequential(module, Shift(module(self.centre_by.float().cpu()).mean(dim=0)))
+            mean = module(self.centre_by.float().cpu()).mean(dim=0)
+        *below, outputs = module.children()
+        assert isinstance(outputs, nn.Linear)
+        return nn.Sequential(*below, linear(outputs.weight, -mean))
 
     def reason_to_stop(self) -> str | None:
         """Fixation: when selection has nothing left to choose from."""

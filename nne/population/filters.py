@@ -14,28 +14,10 @@ import torch
 from torch import Tensor
 
 from nne.population.weights import WeightMatrix
-from nne.training.data.jitter import side_of
-from nne.training.errors import require
+from nne.training.models.filters import fields
 from nne.training.models.network import Edges, Topology
 from nne.training.parts import NetworkConfig
 from nne.training.seeding import generator
-
-
-def fields(inputs: int, network: NetworkConfig) -> Tensor:
-    """The pixels of every place's field, ``[places^2, field^2]``.
-
-    Raises:
-        UserError: images are not square, or too small for so large a field at so many places.
-    """
-    side, r, places = side_of(inputs), network.field, network.places
-    room = side - 2 - r  # a border of one pixel is left out
-    fits = room >= places - 1
-    require(fits, f"network.field={r} at network.places={places} does not fit into images of {side} x {side} pixels")
-    starts = torch.linspace(1, 1 + room, places).round().long()
-    within = torch.arange(r)
-    one_row = starts[:, None] + within
-    pixels = one_row[:, None, :, None] * side + one_row[None, :, None, :]
-    return pixels.reshape(places * places, r * r)
 
 
 def filter_topology(inputs: int, network: NetworkConfig, classes: int) -> Topology:

@@ -115,6 +115,8 @@ class Config:
             check(self)
         learner_stops = (getattr(self.learner, name, None) for name in ("stop_at_fixed", "stop_at_cosine"))
         stops = self.trainer.max_steps, self.trainer.max_seconds, *learner_stops
+        changes = self.data is not None and self.data.jitter and self.network is None
+        require(not changes, "data.jitter changes what a network sees at each use: choose a network, or data.jitter=0")
         require(any(s is not None for s in stops), "the run would never end: set trainer.max_steps=N")
 
     @property

@@ -78,6 +78,7 @@ class NetworkConfig:
     filters: int | None = key(None, "instead of hidden: filters that are the same at every place of a grid")
     field: int = key(7, "pixels of a filter's side")
     places: int = key(10, "of a filter, along each side of the image")
+    frozen: bool = key(False, "with filters, for learner=gradient: whether they stay as they were drawn")
 
     def __post_init__(self) -> None:
         at_least("network.filters", self.filters, 1)

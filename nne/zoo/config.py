@@ -28,8 +28,10 @@ class LayersConfig(LearnerConfig):
         config.trains("network")
         config.decays(self.decay)
         network = config.network
-        plain = network is not None and network.module is None and network.cap is None
-        require(plain, f"learner={self.name} needs layers it knows: leave out network.module and network.cap")
+        assert network
+        plain = network.module is None and network.cap is None and network.filters is None
+        known = "leave out network.module, network.cap and network.filters"
+        require(plain, f"learner={self.name} needs layers it knows: {known}")
 
 
 @dataclass

@@ -14,6 +14,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy, one_hot
 
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
+from nne.training.data.jitter import jittered
 from nne.training.device import Compute
 from nne.training.errors import UserError
 from nne.training.learner import Metrics, State, annealed, check_state
@@ -53,6 +54,7 @@ class Layers(Answering):
         self.seed = config.seed
         self.max_steps = config.trainer.max_steps
         self.compute = compute
+        self.jitter = config.images.jitter
         self.images, self.labels = data.train_images, data.train_labels
         self.classes = len(data.classes)
         assert config.network
@@ -116,7 +118,7 @@ class Layers(Answering):
         order = torch.randperm(len(self.labels), generator=generator(self.seed, "epoch", self.epoch))
         order = order.to(self.images.device)
         batches = torch.split(order, self.learner_config.batch)
-        answers = [self.learn(self.images[chosen], self.labels[chosen]) for chosen in batches]
+        answers = [self.learn(self.shown(chosen), self.labels[chosen]) for chosen in batches]
         rate, probe = self.learning_rate, (self.images[self.probe], self.labels[self.probe])
         figures = {"alignment/cosine": self.alignment(*probe), **self.more_figures(*probe)}
         self.epoch += 1
@@ -129,6 +131,10 @@ class Layers(Answering):
                 f"{self.learner_config.learning_rate:g}"
             )
         return {"train/accuracy": accuracy, "learning_rate": rate, **dict(zip(figures, values, strict=True))}
+
+    def shown(self, chosen: Tensor) -> Tensor:
+        """Some training images, jittered if they are to be."""
+        return jittered(self.images[chosen], self.jitter, generator(self.seed, "jitter", self.updates))
 
     def learn(self, images: Tensor, labels: Tensor) -> Tensor | None:
         """One update of every layer; the classes that the images were taken for, if the rule answers as it learns."""

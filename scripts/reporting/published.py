@@ -54,14 +54,6 @@ PUBLISHED = [
         "30 epochs for 100, no dropout, no momentum",
     ),
     Published(
-        "ff",
-        "784-2000-2000-2000-2000",
-        (*ALL, "network.hidden=[2000,2000,2000,2000]", "learner.batch=100", "trainer.max_steps=20"),
-        "98.64",
-        "Hinton 2022, as others quote it",
-        "20 epochs for 60, wrong labels drawn evenly, goodness a mean",
-    ),
-    Published(
         "ep",
         "784-500-10",
         (*ALL, "network.hidden=500", "learner.batch=20", "trainer.max_steps=25"),

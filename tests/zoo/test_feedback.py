@@ -118,7 +118,7 @@ def test_alignment_is_one_for_backpropagation_and_grows_for_random_feedback() ->
     ("overrides", "message"),
     [
         (["learner.rule=fb"], "learner.rule must be one of frozen, backprop"),
-        (["network.cap=5"], "learner=feedback needs layers it knows: leave out network.module and network.cap"),
+        (["network.cap=5"], "learner=feedback needs layers it knows: leave out network.module, network.cap"),
         (["learner.feedback_rate=2"], "learner.feedback_rate must be greater than 0 and at most 1"),
     ],
 )

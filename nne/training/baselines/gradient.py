@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from nne.training.baselines.signsgd import SignSGD
 from nne.training.config import Config, GradientConfig
 from nne.training.data.datasets import Dataset
+from nne.training.data.jitter import jittered
 from nne.training.device import Compute, free_memory
 from nne.training.learner import Learner, Metrics, State, annealed, check_state, tally
 from nne.training.models.output_layer import Features, Rows, SparseFeatures, take
@@ -62,8 +63,11 @@ class GradientDescent(Learner):
         self.classes = len(data.classes)
         self.steps = 0
         optimiser = OPTIMISERS[self.learner_config.optimiser]
-        self.optimiser = optimiser(network.parameters(), lr=self.learner_config.learning_rate)
+        self.optimiser = optimiser(
+            [w for w in network.parameters() if w.requires_grad], lr=self.learner_config.learning_rate
+        )
         self.seen = network.see(data.train_images)
+        self.jitter = config.images.jitter
         self.rows = max(len(self.labels) // 8, 1)
         self._tested: tuple[Tensor, list[Features]] | None = None
 
@@ -82,10 +86,14 @@ class GradientDescent(Learner):
         right = torch.zeros((), device=self.device)
         largest = torch.zeros((), device=self.device)
         images = 0
-        for batch in batches:
+        for i, batch in enumerate(batches):
             labels = self.labels[batch]
             images += len(labels)
-            logits = self.network(take(self.seen, batch))
+            seen = take(self.seen, batch)
+            if self.jitter:
+                assert isinstance(seen, Tensor)
+                seen = jittered(seen, self.jitter, generator(self.seed, f"jitter {i}", self.steps))
+            logits = self.network(seen)
             self.optimiser.zero_grad()
             # The sum over networks of each one's mean: no network feels the others.
             losses = cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)), reduction="none")

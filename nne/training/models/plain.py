@@ -53,17 +53,3 @@ def layered(matrices: Iterable[Tensor], cap: int | None, lit: bool = False) -> n
         below[0], biases[0] = below[0][:, :-1], below[0][:, -1]
     parts = (part for matrix, bias in zip(below, biases, strict=True) for part in hidden(matrix, cap, bias))
     return nn.Sequential(*parts, linear(outputs))
-
-
-class Shift(nn.Module):
-    """Takes something fixed from every answer."""
-
-    by: Tensor
-
-    def __init__(self, by: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("by", by.detach().float().cpu().clone())
-
-    def forward(self, logits: Tensor) -> Tensor:
-        """``[B, C]`` of ``[B, C]``."""
-        return logits - self.by

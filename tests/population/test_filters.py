@@ -1,0 +1,211 @@
+"""Filters: their graph and ``W`` against convolutions written out, in the learner, resumed, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import conv2d, softmax
+
+from nne.fitness import share_of_class
+from nne.learners.network import NetworkEvolution
+from nne.population.cpp import kernel
+from nne.population.cpp.networks import KernelPopulation
+from nne.population.filters import filter_topology, painted_matrix, part_of, smooth_patterns
+from nne.population.torch import Population
+from nne.registry import composed
+from nne.training import data, device
+from nne.training.data.datasets import Dataset
+from nne.training.data.jitter import jittered
+from nne.training.errors import UserError
+from nne.training.io.checkpoint import state_sha256
+from nne.training.models.filters import FilterNetwork, fields
+from nne.training.parts import NetworkConfig
+from nne.training.seeding import generator
+
+CPU = torch.device("cpu")
+SMALL = (
+    *("experiment=nne_filters_mnist10", "data=embedded", "network.filters=2", "network.places=4", "learner.genes=140"),
+    *("learner.filter_genes=10", "learner.population=20", "learner.batch=30", "data.per_class=10"),
+    *("learner.test_individuals=10", "device=cpu"),
+)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 3), st.integers(2, 6), st.integers(2, 5), st.integers(1, 4), st.booleans())
+def test_the_networks_are_convolutions_of_centred_images(
+    filters: int, field: int, places: int, class_genes: int, compiled: bool
+) -> None:
+    side, classes, filter_genes = 14, 3, 4
+    network = NetworkConfig(filters=filters, field=field, places=places)
+    stream = torch.Generator().manual_seed(filters)
+    images = torch.rand(7, side * side, generator=stream)
+    mean = images.double().mean(dim=0)
+    topology = filter_topology(side * side, network, classes)
+    W = painted_matrix(network, filter_genes, class_genes, 1.0, mean, classes, seed=1)
+    x = torch.rand(5, W.n, generator=stream) < 0.5
+    lit = torch.ones(side * side + 1, dtype=torch.bool)
+    if compiled and kernel.load() is None:
+        population: Any = KernelPopulation(topology, W, lit)
+    else:
+        population = Population(topology, W, lit, CPU, torch.float32)
+    found = population.logits(x, population.gather(images))
+    starts = torch.linspace(1, side - 1 - field, places).round().long()
+    weights = W.dense() @ x.double().T  # [links, N]
+    hidden, outputs = weights[: topology.edges], weights[topology.edges :]
+    for i in range(len(x)):
+        own = hidden[:, i].view(filters, places**2, field**2 + 1)
+        kernels = own[:, 0, :-1].reshape(filters, 1, field, field)
+        assert torch.equal(own[:, :, :-1], own[:, :1, :-1].expand(-1, places**2, -1))  # the same at every place
+        assert float(kernels.sum(dim=(1, 2, 3)).abs().max()) < 1e-9
+        centred = (images.double() - mean).view(-1, 1, side, side)
+        maps = conv2d(centred, kernels)[:, :, starts][:, :, :, starts].relu().flatten(1)
+        expected = maps @ outputs[:, i].view(-1, classes)
+        torch.testing.assert_close(found[i].T.double(), expected, rtol=1e-4, atol=1e-4)
+        module = population.as_module(x[i].float())
+        torch.testing.assert_close(module(images).double(), expected, rtol=1e-4, atol=1e-4)
+    dense = population.dense_forward(x.float())(images)
+    torch.testing.assert_close(dense, found, rtol=1e-4, atol=1e-4)
+
+
+def test_what_gradients_train_is_the_same_network() -> None:
+    network = NetworkConfig(filters=3, field=4, places=3)
+    images = torch.rand(6, 196, generator=torch.Generator().manual_seed(0))
+    trained = FilterNetwork(images.mean(dim=0), network, classes=5, seed=1)
+    with torch.no_grad():
+        trained.biases.add_(torch.tensor([0.1, -0.2, 0.3]))
+        trained.outputs.bias.add_(1)
+    torch.testing.assert_close(trained.as_module()(images), trained(images)[0])
+    assert float(trained.kernels.sum(dim=0).abs().max()) < 1e-5
+    frozen = FilterNetwork(images.mean(dim=0), NetworkConfig(filters=3, field=4, places=3, frozen=True), 5, seed=1)
+    assert [w.requires_grad for w in (frozen.kernels, frozen.biases, frozen.outputs.weight)] == [False, False, True]
+
+
+def test_a_class_reads_through_genes_of_its_own() -> None:
+    network = NetworkConfig(filters=2, field=3, places=3)
+    W = painted_matrix(network, 4, 5, 1.0, torch.zeros(196), classes=3, seed=0)
+    part = part_of(network, 4, 5, classes=3)
+    edges = filter_topology(196, network, 3).edges
+    touched = W.dense() != 0
+    assert W.n == len(part) == 2 * 4 + 3 * 2 * 5
+    assert bool((part[touched[:edges].any(dim=0)] == 0).all())
+    for c in range(3):
+        assert bool((part[touched[edges + c :: 3].any(dim=0)] == 1 + c).all())
+
+
+def test_fields_are_spread_over_the_image_and_inside_a_border() -> None:
+    seen = fields(784, NetworkConfig(filters=1, field=7, places=10))
+    rows, columns = seen // 28, seen % 28
+    assert seen.shape == (100, 49)
+    assert (int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())) == (1, 26, 1, 26)
+
+
+def test_patterns_are_smooth_and_of_one_size() -> None:
+    rough, smooth = (smooth_patterns(12, 400, width, torch.Generator().manual_seed(0)) for width in (0.0, 1.0))
+    assert float(smooth.std()) == pytest.approx(float(rough.std()), rel=0.05)
+
+    def between_neighbours(patterns: torch.Tensor) -> float:
+        grid = patterns.view(12, 12, -1)
+        return float(torch.corrcoef(torch.stack([grid[:, 1:].flatten(), grid[:, :-1].flatten()]))[0, 1])
+
+    assert abs(between_neighbours(rough)) < 0.05
+    assert between_neighbours(smooth) > 0.6
+
+
+@given(st.integers(2, 6), st.integers(2, 5), st.integers(1, 7))
+def test_the_share_of_a_class_is_that_of_its_equation(N: int, C: int, B: int) -> None:
+    stream = torch.Generator().manual_seed(N * C * B)
+    logits = torch.randn(N, C, B, generator=stream, dtype=torch.float64)
+    labels = torch.randint(C, (B,), generator=stream)
+    found = share_of_class(logits, labels)
+    mean = logits.mean(dim=0)
+    for c in range(C):
+        for i in range(N):
+            each = 0.0
+            for b in range(B):
+                z = mean[:, b].clone()
+                z[c] = logits[i, c, b]
+                each += float(z[c] * (labels[b] == c) - z.logsumexp(dim=0))
+            assert float(found[c, i]) == pytest.approx(each / B, abs=1e-5)
+            if C == 2 and int(labels[0]) == c and B == 1:
+                own = torch.stack([mean[:, 0].index_fill(0, torch.tensor([c]), float(logits[i, c, 0]))])
+                assert float(found[c, i]) == pytest.approx(float(softmax(own, dim=1)[0, c].log()), abs=1e-5)
+
+
+def test_jittered_images_are_near_what_they_were(digits: Dataset) -> None:
+    images = digits.train_images[:50]
+    again, other = (jittered(images, 1.0, generator(0, "jitter", step)) for step in (0, 1))
+    assert torch.equal(again, jittered(images, 1.0, generator(0, "jitter", 0)))
+    assert not torch.equal(again, other)
+    assert torch.equal(jittered(images, 0.0, generator(0, "jitter", 0)), images)
+    assert again.shape == images.shape
+    assert 0 <= float(again.min()) <= float(again.max()) <= 1 + 1e-6
+
+    def alike(a: torch.Tensor, b: torch.Tensor) -> float:
+        return float(torch.cosine_similarity(a, b, dim=1).mean())
+
+    near = alike(images, jittered(images, 0.2, generator(0, "jitter", 0)))
+    assert near > alike(images, again) > alike(images, images.roll(1, dims=0)) + 0.1
+    with pytest.raises(UserError, match="square images of one colour, got 3072 pixels"):
+        jittered(torch.rand(2, 3072), 1.0, generator(0, "jitter", 0))
+
+
+def made(*overrides: str) -> tuple[NetworkEvolution, Dataset]:
+    config = composed(*SMALL, *overrides)
+    compute = device.choose(config.device, config.precision)
+    images = data.load(config.images, config.seed)
+    return NetworkEvolution(config, images, compute), images
+
+
+@pytest.mark.parametrize("overrides", [(), ("backend=torch", "learner.mutation=0.01"), ("learner.by_class=false",)])
+def test_it_goes_on_where_it_was_bit_for_bit(overrides: tuple[str, ...]) -> None:
+    whole, _ = made(*overrides)
+    half, _ = made(*overrides)
+    for _ in range(3):
+        whole.step()
+        half.step()
+    resumed, _ = made(*overrides)
+    resumed.load_state_dict(half.state_dict())
+    for _ in range(3):
+        whole.step()
+        resumed.step()
+    assert state_sha256(whole.state_dict()) == state_sha256(resumed.state_dict())
+
+
+def test_what_is_exported_answers_as_the_commonest_genotype() -> None:
+    learner, images = made()
+    for _ in range(5):
+        learner.step()
+    performance = learner.performance(images.test_images, images.test_labels, 10)
+    answers = learner.as_module()(images.test_images).argmax(dim=1)
+    assert float((answers == images.test_labels).double().mean()) == pytest.approx(performance.modal, abs=0.002)
+
+
+def test_it_learns() -> None:
+    learner, images = made("learner.population=200", "data.per_class=50", "learner.genes=1040")
+    before = learner.performance(images.test_images, images.test_labels, 20).mean
+    for _ in range(40):
+        learner.step()
+    assert learner.performance(images.test_images, images.test_labels, 20).mean > before + 0.1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("network.field=27",), "network.field=27 at network.places=4 does not fit into images of 28 x 28 pixels"),
+        (("network.places=30",), "network.field=7 at network.places=30 does not fit"),
+        (("learner.genes=141",), "learner.genes must be 10 for each of 2 filters, and as many more"),
+        (("learner.genes=20",), "as in learner.genes=3020; got 20"),
+        (("network.filters=null", "learner.genes=140"), "learner.by_class needs the genes of network.filters"),
+        (("learner.selection=pbil",), "fitness by parts is not for selection=pbil"),
+        (("learner.mutation=0.5",), "learner.mutation must be from 0 to below 0.5, got 0.5"),
+        (("learner.p0=0.6",), "learner.p0 must be greater than 0 and at most 0.5, got 0.6"),
+        (("data.jitter=-1",), "data.jitter must be at least 0, got -1"),
+        (("network.filters=0",), "network.filters must be at least 1, got 0"),
+    ],
+)
+def test_wrong_filters_are_one_line(overrides: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        made(*overrides)
