@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from benchmarks import evolutions
 from nne.registry import LEARNERS
 from nne.training.io.results import Row, Run
-from reporting import pictures, tables, zoo
+from reporting import filters, pictures, tables, zoo
 from reporting.tables import Cell, Experiments, on_one
 
 Draw = Callable[[list[Run], Experiments], Figure | None]
@@ -158,6 +158,12 @@ PARTS = [
         lambda runs, _: zoo.chosen(runs),
         zoo.TABLES,
         {"zoo_alignment": zoo.alignment},
+    ),
+    Part(
+        "Filters",
+        "The same network of filters: evolved, trained by Adam, and as it was drawn.",
+        lambda runs, _: filters.chosen(runs),
+        filters.TABLES,
     ),
     Part(
         "Other learners",
