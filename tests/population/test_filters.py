@@ -15,6 +15,7 @@ from nne.population.cpp import kernel
 from nne.population.cpp.networks import KernelPopulation
 from nne.population.filters import filter_topology, painted_matrix, part_of, smooth_patterns
 from nne.population.torch import Population
+from nne.population.weights import sparse_weight_matrix
 from nne.registry import composed
 from nne.training import data, device
 from nne.training.data.datasets import Dataset
@@ -81,6 +82,19 @@ def test_what_gradients_train_is_the_same_network() -> None:
     assert float(trained.kernels.sum(dim=0).abs().max()) < 1e-5
     frozen = FilterNetwork(images.mean(dim=0), NetworkConfig(filters=3, field=4, places=3, frozen=True), 5, seed=1)
     assert [w.requires_grad for w in (frozen.kernels, frozen.biases, frozen.outputs.weight)] == [False, False, True]
+
+
+def test_what_places_have_in_common_is_found() -> None:
+    network = NetworkConfig(filters=2, field=3, places=3)
+    topology = filter_topology(196, network, 3)
+    mean = torch.rand(196, generator=torch.Generator().manual_seed(0))
+    W = painted_matrix(network, 4, 5, 1.0, mean, classes=3, seed=0)
+    of_filter = [0] + [9] * 8  # all but the link to the pixel that is always 1
+    assert kernel.alike(topology.first, W).tolist() == of_filter * 2
+    without = painted_matrix(network, 4, 5, 1.0, torch.zeros(196), classes=3, seed=0)
+    assert kernel.alike(topology.first, without).tolist() == [0, *[10] * 8] * 2
+    random = sparse_weight_matrix(topology.links, 50, 0.2, seed=0)
+    assert kernel.alike(topology.first, random).tolist() == [0] * 18
 
 
 def test_a_class_reads_through_genes_of_its_own() -> None:

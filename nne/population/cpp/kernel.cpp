@@ -73,6 +73,7 @@ struct Network {
     const int32_t* row;     // [links + 1], where the entries of a link begin
     const int32_t* gene;    // [entries]
     const float* value;     // [entries]
+    const int32_t* alike;   // [units], how many of a unit's first edges have the rows of the unit before
     int32_t rectified;      // whether weights are relu(W x) rather than W x
 };
 
@@ -242,7 +243,10 @@ void evaluate_block(const Network& net, const uint8_t* x, int64_t who, int64_t h
         const int units = std::min<int64_t>(UNITS, net.units - unit);
         for (int j = 0; j < units; j++) {
             const int64_t outputs = edges + (unit + j) * net.classes;
-            express<V>(net, net.first[unit + j], net.first[unit + j + 1], carriers.data(), &w[j * widest * V]);
+            const int alike = net.alike[unit + j];  // expressed already, in the place before, which goes round
+            std::copy_n(&w[(j + UNITS - 1) % UNITS * widest * V], alike * V, &w[j * widest * V]);
+            express<V>(net, net.first[unit + j] + alike, net.first[unit + j + 1], carriers.data(),
+                       &w[(j * widest + alike) * V]);
             express<V>(net, outputs, outputs + net.classes, carriers.data(), &above[j * classes * V]);
         }
         for (int64_t s = from; s < to; s += AT_ONCE) {

@@ -72,7 +72,7 @@ def carrier_sums(x: Tensor, rows: Tensor) -> Tensor:
 class _Network(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("units", "classes", "pixels", "genes")),
-        *((name, c_void_p) for name in ("first", "source", "row", "gene", "value")),
+        *((name, c_void_p) for name in ("first", "source", "row", "gene", "value", "alike")),
         ("rectified", ctypes.c_int32),
     )
 
@@ -103,6 +103,7 @@ class KernelNetwork:
             "row": W.offsets.int(),
             "gene": W.genes.int(),
             "value": W.values.float(),
+            "alike": alike(layer, W).int(),
         }
         self._arrays = arrays
         pointers = {name: array.data_ptr() for name, array in arrays.items()}
@@ -138,6 +139,27 @@ class KernelNetwork:
         given = seen.at, _at(labels), c_float(temperature), most
         library.rewards(self._at, _at(x), c_int64(len(x)), *given, _at(rewards), _threads())
         return rewards
+
+
+def alike(layer: Edges, W: WeightMatrix) -> Tensor:
+    """``[units]``: of how many of its first edges a unit has the rows of ``W`` that the unit before it has.
+
+    Filters at many places have their weights in common: they are expressed once.
+    """
+    edges, degree = len(layer.unit), torch.bincount(layer.unit, minlength=layer.units)
+    first = degree.cumsum(0) - degree
+    place = torch.arange(edges) - first[layer.unit]
+    before = torch.where(layer.unit > 0, first[layer.unit - 1] + place, 0)
+    there = (layer.unit > 0) & (place < degree[layer.unit - 1])
+    count, offsets = W.offsets.diff()[:edges], W.offsets[:edges]
+    same = there & (count == count[before])
+    entry = torch.arange(int(W.offsets[edges]))
+    edge = torch.repeat_interleave(torch.arange(edges), count)
+    other = torch.where(same[edge], offsets[before][edge] + entry - offsets[edge], 0)
+    differs = (W.genes[entry] != W.genes[other]) | (W.values[entry] != W.values[other])
+    same &= torch.bincount(edge[differs], minlength=edges) == 0
+    wrong = torch.where(same, degree[layer.unit], place)  # the first edge of a unit that is not alike
+    return degree.scatter_reduce(0, layer.unit, wrong, "amin")
 
 
 def _at(tensor: Tensor) -> c_void_p:

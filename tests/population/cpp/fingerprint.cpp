@@ -33,8 +33,9 @@ int main() {
             if (random_float() < 0.05f) gene.push_back(g), value.push_back(2 * random_float() - 1);
         row.push_back(gene.size());
     }
-    const Network net{units,      classes,     pixels,       genes, first.data(), source.data(),
-                      row.data(), gene.data(), value.data(), 0};
+    const std::vector<int32_t> alike(units);
+    const Network net{units,      classes,     pixels,       genes,        first.data(), source.data(),
+                      row.data(), gene.data(), value.data(), alike.data(), 0};
     std::vector<float> images(count * pixels);
     for (float& pixel : images) pixel = random_float() < 0.4f ? random_float() : 0;
     std::vector<int64_t> labels(count);
