@@ -175,6 +175,7 @@ STAGES: list[Stage | Analysis] = [
     evolving("zoo_nne_narrow", 60, "experiment=nne_mnist10", "network.hidden=32", slow=True, only=ZOO),
     Stage("zoo_features", 60, ("experiment=kh_mnist10", "features.width=32,1000"), slow=True, only=ZOO),
     Stage("zoo_assemblies", 60, ("experiment=assemblies_mnist10",), slow=True, only=ZOO),
+    features("zoo_dopamine", 20, "dnn_h1000,dnn_reward_h1000", "features.width=32,1000", only=ZOO),
     Stage("zoo_rstdp", 60, ("experiment=rstdp_mnist10",), slow=True, only=ZOO),
     Stage("zoo_spiking", 300, ("experiment=spiking_mnist10",), seeds="0", only=ZOO),
 ]

@@ -34,6 +34,8 @@ NAMES = {
     "rank1": "rank-one weight perturbation",
     "wp": "weight perturbation",
     "nne": "evolution (NNE)",
+    "dnn_h1000": "dopaminergic plasticity (DNN)",
+    "dnn_reward_h1000": "DNN, reward prediction",
     "kh": "competing units, Adam above",
     "assemblies": "assemblies, Adam above",
     "frozen": "frozen hidden layers",
@@ -49,12 +51,17 @@ def cells(runs: list[Run], everything: bool) -> Cells:
     for run in on_one(runs):
         if any(each.is_of(run) for each in PUBLISHED):
             continue
-        rule, _, data = run.experiment.partition("_")
+        rule = run.experiment.removesuffix("_mnist10")
         hidden = typed(run.key("network.hidden") or run.key("features.width"))
         few = run.key("data.per_class") is not None
-        if rule in NAMES and data == "mnist10" and hidden in NETWORKS and few != everything:
+        if rule in NAMES and hidden in NETWORKS and few != everything:
             found[rule, hidden].append(run)
     return dict(found)
+
+
+def experiment(rule: str) -> str:
+    """The name of the experiment that a rule is."""
+    return rule if rule.startswith("dnn") else f"{rule}_mnist10"
 
 
 def chosen(runs: list[Run]) -> list[Run]:
@@ -68,13 +75,14 @@ def chosen(runs: list[Run]) -> list[Run]:
 def accuracies(runs: list[Run], everything: bool) -> list[Row]:
     """Test accuracy in %, mean ± standard error; how many seeds, network by network; seconds are medians."""
     found = cells(runs, everything)
+    shown = {hidden: network for hidden, network in NETWORKS.items() if any(hidden == of for _, of in found)}
     rows = []
     for rule, name in NAMES.items():
         own = {hidden: found[rule, hidden] for hidden in NETWORKS if (rule, hidden) in found}
         if not own:
             continue
-        row = {"rule": name, "experiment": f"`{rule}_mnist10`"}
-        for hidden, network in NETWORKS.items():
+        row = {"rule": name, "experiment": f"`{experiment(rule)}`"}
+        for hidden, network in shown.items():
             row[network] = spread((r.accuracy for r in own[hidden]), 2) if hidden in own else ""
         steps = {f"{median(r.summary['steps'] for r in group):.0f}" for group in own.values()}
         seconds = [f"{median(r.summary['seconds'] for r in group):.0f}" for group in own.values()]
@@ -133,7 +141,7 @@ def needs(runs: list[Run], _: Experiments) -> list[Row]:
     ruled = {rule for rule, _hidden in cells(runs, everything=False)}
     rows = []
     for rule, name in NAMES.items():
-        learner = composed(f"experiment={rule}_mnist10").learner
+        learner = composed(f"experiment={experiment(rule)}").learner
         pathway = PATHWAYS[learner.rule] if learner.name == "feedback" else None
         of = getattr(pathway or load("learner", CLASSES[learner.name]), "needs", None)
         if rule in ruled and of is not None:
