@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nne.population.weights import WeightMatrix
-from nne.training.models.filters import fields
+from nne.training.models.filters import fields, smooth_patterns
 from nne.training.models.network import Edges, Topology
 from nne.training.parts import NetworkConfig
 from nne.training.seeding import generator
@@ -28,17 +28,6 @@ def filter_topology(inputs: int, network: NetworkConfig, classes: int) -> Topolo
     units, links = seen.shape
     edges = Edges(units, inputs + 1, torch.arange(units).repeat_interleave(links), seen.flatten())
     return Topology((edges,), classes, lit=True)
-
-
-def smooth_patterns(side: int, count: int, width: float, stream: torch.Generator) -> Tensor:
-    """``count`` patterns over ``side x side`` places, ``[side^2, count]`` float64; ``width`` is the Gaussian's sd."""
-    noise = torch.rand(side * side, count, generator=stream, dtype=torch.float64) * 2 - 1
-    if not width:
-        return noise
-    place = torch.arange(side * side)
-    at = torch.stack([place // side, place % side], dim=1).double()
-    near = (-(at[:, None] - at[None]).square().sum(dim=2) / (2 * width**2)).exp()
-    return near / near.square().sum(dim=1, keepdim=True).sqrt() @ noise
 
 
 def painted_matrix(

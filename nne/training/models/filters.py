@@ -10,6 +10,8 @@ from nne.training.models.plain import hidden, linear
 from nne.training.parts import NetworkConfig
 from nne.training.seeding import generator
 
+SMOOTH = 1.0  # pixels
+
 
 def fields(inputs: int, network: NetworkConfig) -> Tensor:
     """The pixels of every place's field, ``[places^2, field^2]``.
@@ -28,11 +30,22 @@ def fields(inputs: int, network: NetworkConfig) -> Tensor:
     return pixels.reshape(places * places, r * r)
 
 
+def smooth_patterns(side: int, count: int, width: float, stream: torch.Generator) -> Tensor:
+    """``count`` patterns over ``side x side`` places, ``[side^2, count]`` float64; ``width`` is the Gaussian's sd."""
+    noise = torch.rand(side * side, count, generator=stream, dtype=torch.float64) * 2 - 1
+    if not width:
+        return noise
+    place = torch.arange(side * side)
+    at = torch.stack([place // side, place % side], dim=1).double()
+    near = (-(at[:, None] - at[None]).square().sum(dim=2) / (2 * width**2)).exp()
+    return near / near.square().sum(dim=1, keepdim=True).sqrt() @ noise
+
+
 class FilterNetwork(nn.Module):
     """``relu(w_f . pixels of a field + b_f)`` for every filter and place, and an output layer with a bias.
 
-    Pixels are centred by ``mean``, ``[inputs]``. Weights of a filter begin uniform with a mean of zero; ``frozen``
-    filters stay as they were drawn.
+    Pixels are centred by ``mean``, ``[inputs]``. A filter begins as a smooth pattern whose weights sum to zero, of the
+    kind that genes paint; ``frozen`` filters stay as they were drawn.
     """
 
     seen_at: Tensor
@@ -43,9 +56,9 @@ class FilterNetwork(nn.Module):
         assert network.filters
         self.register_buffer("seen_at", fields(len(mean), network), persistent=False)
         self.register_buffer("mean", mean.cpu(), persistent=False)
-        stream, size = generator(seed, "initial weights"), network.field**2
-        kernels = uniform((size, network.filters), 1.5 / network.field, stream)
-        self.kernels = nn.Parameter(kernels - kernels.mean(dim=0), requires_grad=not network.frozen)
+        stream = generator(seed, "initial weights")
+        patterns = smooth_patterns(network.field, network.filters, SMOOTH, stream).float() * (1.5 / network.field)
+        self.kernels = nn.Parameter(patterns - patterns.mean(dim=0), requires_grad=not network.frozen)
         self.biases = nn.Parameter(torch.zeros(network.filters), requires_grad=not network.frozen)
         units = network.filters * network.places**2
         self.outputs = nn.Linear(units, classes)
