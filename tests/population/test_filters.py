@@ -213,6 +213,7 @@ def test_it_learns() -> None:
         (("learner.genes=141",), "learner.genes must be 10 for each of 2 filters, and as many more"),
         (("learner.genes=20",), "as in learner.genes=3020; got 20"),
         (("network.filters=null", "learner.genes=140"), "learner.by_class needs the genes of network.filters"),
+        (("learner.batch=null",), "keep all logits of a generation: set learner.batch=100"),
         (("learner.selection=pbil",), "fitness by parts is not for selection=pbil"),
         (("learner.mutation=0.5",), "learner.mutation must be from 0 to below 0.5, got 0.5"),
         (("learner.p0=0.6",), "learner.p0 must be greater than 0 and at most 0.5, got 0.6"),
