@@ -82,7 +82,7 @@ class EvolutionConfig(LearnerConfig):
         require(shared or not self.by_class, "learner.by_class needs the genes of network.filters")
         together = self.by_class or self.centre_logits
         few = self.batch is not None or not together
-        require(few, "learner.by_class and learner.centre_logits keep all logits of a generation: set learner.batch=100")
+        require(few, "learner.by_class and centre_logits keep all logits of a generation: set learner.batch=100")
         if shared:
             require(network.module is None, f"network.filters cannot be had with network.module={network.module}")
             self.class_genes(network, len(config.images.classes))
