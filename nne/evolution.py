@@ -309,16 +309,16 @@ class Evolution:
         self.best = Individual(state["best"].to(self.p.device), float(state["best_fitness"]))
 
 
-def as_numbers(fitness: ArrayLike | Tensor, like: Tensor) -> Tensor:
-    """What was told, as a tensor of the type and device of ``like``.
+def as_numbers(given: ArrayLike | Tensor, like: Tensor, expected: str = "fitness must be numbers") -> Tensor:
+    """What was given, as a tensor of the type and device of ``like``.
 
     Raises:
-        UserError: it is no numbers.
+        UserError: it is no numbers; what was ``expected``, and what it is.
     """
     try:
-        return torch.as_tensor(fitness, dtype=like.dtype, device=like.device)
+        return torch.as_tensor(given, dtype=like.dtype, device=like.device)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"fitness must be numbers, got {type(fitness).__name__} ({first_line(error)})") from error
+        raise UserError(f"{expected}, got {type(given).__name__} ({first_line(error)})") from error
 
 
 def feasible(delta: Tensor) -> Tensor:
@@ -336,7 +336,7 @@ def frequencies(p0: float | ArrayLike | Tensor, genes: int) -> Tensor:
     Raises:
         UserError: they are not numbers from 0 to 1, or not ``n``.
     """
-    p = as_numbers(p0, torch.empty(0, dtype=torch.float64))
+    p = as_numbers(p0, torch.empty(0, dtype=torch.float64), f"p0 must be one number or {genes}")
     require(p.shape in ((), (genes,)), f"p0 must be one number or {genes}, got {list(p.shape)}")
     require(bool(((p >= 0) & (p <= 1)).all()), "p0 must be from 0 to 1")
     return p.expand(genes).clone()
@@ -348,7 +348,7 @@ def parts_of(part: ArrayLike | Tensor, genes: int, rule: Rule, selection: str) -
     Raises:
         UserError: they are not ``n`` whole numbers from 0, a row has no gene, or the rule knows one fitness alone.
     """
-    numbers = as_numbers(part, torch.empty(0, dtype=torch.float64))
+    numbers = as_numbers(part, torch.empty(0, dtype=torch.float64), "part must be whole numbers, from 0")
     require(numbers.shape == (genes,), f"part must be of shape [{genes}], got {list(numbers.shape)}")
     rows = numbers.long()
     require(bool((rows == numbers).all()) and int(rows.min()) >= 0, "part must be whole numbers, from 0")

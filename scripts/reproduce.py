@@ -114,7 +114,8 @@ def tuned() -> dict[str, dict[str, float]]:
 
 def zoo() -> Iterator[Stage]:
     """Every rule on every network, for 50 epochs of 2,000 images; and where that is no day's work, 5 of all."""
-    for rule, rates in tuned().items():
+    rates_of = tuned()
+    for rule, rates in rates_of.items():
         for network in [each for each in NETWORKS if each in rates]:
             name, rate = f"zoo_{rule}_{network}", rates[network]
             which = f"experiment={rule}_mnist10", f"network.hidden={NETWORKS[network]}", f"learner.learning_rate={rate}"
@@ -123,7 +124,7 @@ def zoo() -> Iterator[Stage]:
                 all_images = "data.per_class=null", "trainer.max_steps=5"
                 yield Stage(f"{name}_all", 40, (*which, *all_images), slow=True, only=ZOO)
     for of in PUBLISHED:
-        found = tuned().get(of.rule, {}).get(of.network)
+        found = rates_of.get(of.rule, {}).get(of.network)
         own = () if found is None else (f"learner.learning_rate={found}",)
         overrides = f"experiment={of.rule}_mnist10", *of.overrides, *own
         yield Stage(f"zoo_{of.rule}_{of.network.replace(' ', '')}", 300, overrides, slow=True, only=ZOO)

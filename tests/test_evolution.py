@@ -222,6 +222,8 @@ def test_one_part_for_all_is_as_none_and_parts_are_as_evolutions_of_their_own() 
         ({"part": [0, 1]}, r"part must be of shape \[5\], got \[2\]"),
         ({"part": [0, 1, 1, 3, 3]}, r"part \[2\] has no gene"),
         ({"part": [0, 1, 1, 0.5, 2]}, "part must be whole numbers, from 0"),
+        ({"part": "first"}, "part must be whole numbers, from 0, got str"),
+        ({"p0": "half"}, "p0 must be one number or 5, got str"),
         ({"part": [0, 0, 1, 1, 1], "selection": "pbil"}, "fitness by parts is not for selection=pbil"),
     ],
 )

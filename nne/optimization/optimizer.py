@@ -14,10 +14,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nne.evolution import Individual
+from nne.evolution import Individual, as_numbers
 from nne.optimization.breeding import breeding
 from nne.optimization.pyramid import Numbers, Pyramid, Search
-from nne.training.errors import UserError, at_least, first_line, require
+from nne.training.errors import UserError, at_least, require
 from nne.training.learner import State
 from nne.training.seeding import key
 
@@ -65,10 +65,8 @@ def checked(fitness: ArrayLike | Tensor, N: int, minimise: bool = False) -> Numb
     Raises:
         UserError: it is not ``N`` numbers, or some are none or without bounds.
     """
-    try:
-        told = torch.as_tensor(fitness, dtype=torch.float64).detach().cpu().numpy()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"fitness must be {N} numbers, got {type(fitness).__name__} ({first_line(error)})") from error
+    on_cpu = torch.empty(0, dtype=torch.float64)
+    told = as_numbers(fitness, on_cpu, f"fitness must be {N} numbers").detach().numpy()
     require(told.shape == (N,), f"fitness must be of shape [{N}], got {list(told.shape)}")
     told = -told if minimise else told
     wrong = np.isnan(told) | (told == np.inf)
