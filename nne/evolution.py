@@ -234,7 +234,7 @@ class Evolution:
         after = after + mutation * (1 - 2 * after) if mutation else after
         own = delta if part is None else delta[0]
         fitness = own.mean(dim=-1), own.std(dim=-1), own.amax(dim=-1), own.argmax(dim=-1).double()
-        return after, memory, torch.stack([*fitness, *self.response(p, after, sample, own)])
+        return after, memory, torch.stack([*fitness, *self.response(p, after, sample, delta)])
 
     @property
     def replays(self) -> bool:
@@ -262,13 +262,19 @@ class Evolution:
 
     def response(self, before: Tensor, after: Tensor, sample: Sample, delta: Tensor) -> tuple[Tensor, ...]:
         """Heritability, signal to noise, how far mean fitness should rise, and what it is (nne/response.py)."""
-        means, z = sample.means, sample.fitness if sample.part is None else sample.fitness[0]
+        means, z, part = sample.means, sample.fitness, sample.part
         centred = z - (exact_sum(z) / self.N)[..., None]
-        unit = exact_sum(delta * centred) / exact_sum(centred.square()).clamp(min=1e-30)  # of transformed fitness
+        squares = exact_sum(centred.square())
+        unit = exact_sum(delta * centred) / squares.clamp(min=1e-30)  # of transformed fitness
+        change, spread, own = after - before, squares / self.N, delta
+        if part is None:
+            predicted = unit * predicted_response(change, means)
+        else:  # fitness is the sum of what its parts do, to first order
+            predicted, own = predicted_response(change * unit[part], means), delta[0]
+            spread = spread.masked_select(torch.bincount(part, minlength=len(z)) > 0).sum()
         additive = additive_variance(means)
-        spread = exact_sum(centred.square()) / self.N
         heritability, signal = additive / spread.clamp(min=1e-30), additive / noise(means).clamp(min=1e-30)
-        return heritability, signal, unit * predicted_response(before, after, means), exact_sum(delta) / self.N
+        return heritability, signal, predicted, exact_sum(own) / self.N
 
     def state_dict(self) -> State:
         """All that changes. There is no random state: draws depend on seed and generation alone."""

@@ -26,8 +26,8 @@ def noise(means: AlleleMeans) -> Tensor:
     return means.variance * means.polymorphic.sum(dim=-1) / means.N
 
 
-def predicted_response(before: Tensor, after: Tensor, means: AlleleMeans) -> Tensor:
-    """The change in mean fitness that a change in allele frequencies should bring: ``sum_i (p'_i - p_i) alpha_i``.
+def predicted_response(change: Tensor, means: AlleleMeans) -> Tensor:
+    """What a ``change`` in allele frequencies should bring in mean fitness: ``sum_i (p'_i - p_i) alpha_i``.
 
     ``p'_i - p_i`` was chosen by the same sample that ``a_i`` comes from; what their common noise adds is subtracted.
     """
@@ -35,4 +35,4 @@ def predicted_response(before: Tensor, after: Tensor, means: AlleleMeans) -> Ten
     a, s = means.f - means.f_bar, means.share
     variance = means.variance if means.variance.shape == s.shape else means.variance[..., None]
     sampling = variance / means.N * (1 / s + 1 / (1 - s))
-    return exact_sum((after - before) * (a - sampling / a), which)
+    return exact_sum(change * (a - sampling / a), which)

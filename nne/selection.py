@@ -12,7 +12,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nne.fitness import AlleleMeans, allele_means, carrier_sums, exact_sum, means_by_part, root, round_for_exact_sum
+from nne.fitness import (
+    AlleleMeans,
+    allele_means,
+    carrier_sums,
+    exact_sum,
+    means_by_part,
+    root,
+    round_for_exact_sum,
+    sums_by_part,
+)
 from nne.population.cpp import kernel
 from nne.training import plugin
 from nne.training.distributed import SINGLE_PROCESS, Workers
@@ -67,7 +76,7 @@ class Sample:
     def means(self) -> AlleleMeans:
         """``f`` and ``f_bar`` of every allele."""
         if self.part is not None:
-            return means_by_part(self.fitness, self.part, self.sums)
+            return means_by_part(self.fitness, self.part, self.sums_by_part)
         return allele_means(self.fitness, self.sums)
 
     def sums(self, rows: Tensor) -> Tensor:
@@ -75,6 +84,13 @@ class Sample:
         execution = self.execution
         shard = execution.workers.shard(self.fitness.shape[-1], execution.block)
         sums = carrier_sums(self.genotypes(shard), rows[..., shard.start : shard.stop], execution.backend)
+        return execution.workers.all_reduce(sums)
+
+    def sums_by_part(self, rows: Tensor, part: Tensor) -> Tensor:
+        """The same of each allele's own row, and how many its carriers are: ``[2, n]``."""
+        execution = self.execution
+        shard = execution.workers.shard(rows.shape[1], execution.block)
+        sums = sums_by_part(self.genotypes(shard), rows[:, shard.start : shard.stop], part)
         return execution.workers.all_reduce(sums)
 
     def pull(self, utility: Tensor, p: Tensor) -> Tensor:

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from nne import Evolution
-from nne.fitness import carrier_sums, means_by_part
+from nne.fitness import means_by_part, sums_by_part
 from nne.learners.network import NetworkEvolution
 from nne.selection import RULES, Execution
 from nne.training.config import Config
@@ -186,7 +188,7 @@ def test_lemma_1_for_fitness_by_parts() -> None:
     every = (torch.arange(2**n)[:, None] >> torch.arange(n)) % 2 > 0
     rows = torch.randn(3, 2**n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     part = torch.tensor([0, 1, 2, 1, 2])
-    means = means_by_part(rows, part, lambda sums: carrier_sums([every], sums))
+    means = means_by_part(rows, part, lambda rows, part: sums_by_part([every], rows, part))
     p = torch.full((n,), 0.5, dtype=torch.float64, requires_grad=True)
     likely = torch.where(every, p, 1 - p).prod(dim=1)
     for i in range(n):
@@ -214,6 +216,30 @@ def test_one_part_for_all_is_as_none_and_parts_are_as_evolutions_of_their_own() 
     first.ask()
     first.tell(fitness(x))
     assert torch.equal(first.p[:10], start.p[:10])
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(1, 9), st.integers(1, 4))
+def test_sums_by_part_are_those_of_a_loop_in_whatever_order_parts_come(part: list[int], N: int, tile: int) -> None:
+    stream = torch.Generator().manual_seed(N)
+    x = torch.rand(N, len(part), generator=stream) < 0.5
+    rows = torch.randn(5, N, generator=stream, dtype=torch.float64)
+    found = sums_by_part(torch.split(x, tile), rows, torch.tensor(part))
+    for g, k in enumerate(part):
+        carriers = [i for i in range(N) if x[i, g]]
+        assert float(found[0, g]) == pytest.approx(sum(float(rows[k, i]) for i in carriers))
+        assert int(found[1, g]) == len(carriers)
+
+
+def test_parts_that_add_up_explain_all_of_fitness_and_predict_its_response() -> None:
+    part = torch.tensor([1] * 10 + [2] * 20)
+    evolution = Evolution(30, 400, seed=2, part=part, epsilon=0.1, p0=0.5)
+    effects = torch.randn(30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for _ in range(20):
+        x = evolution.ask().double()
+        first, second = x[:, :10] @ effects[:10], x[:, 10:] @ effects[10:]
+        metrics = evolution.tell(torch.stack([first + second, first, second]))
+        assert metrics["selection/heritability"] == pytest.approx(1, abs=0.15)
+    assert metrics["response/realised"] == pytest.approx(metrics["response/predicted"], rel=0.2)
 
 
 @pytest.mark.parametrize(

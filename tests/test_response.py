@@ -48,7 +48,7 @@ def test_the_predicted_response_is_what_mean_fitness_gains(trait: tuple[Tensor, 
     predicted, gained = [], []
     for means in samples:
         after = weak_selection(p, means.f, means.f_bar, 0.1)
-        predicted.append(predicted_response(p, after, means))
+        predicted.append(predicted_response(after - p, means))
         gained.append((after - p) @ alpha)
     assert within_error(torch.stack(predicted) - torch.stack(gained), 0)
     assert float(torch.stack(gained).mean()) > 0
@@ -59,7 +59,7 @@ def test_a_gene_that_does_not_vary_says_nothing() -> None:
     means = means_of(x, torch.tensor([1.0, 2.0, 6.0]))
     assert means.polymorphic.tolist() == [False, True]
     p = torch.tensor([1.0, 0.5], dtype=torch.float64)
-    still = predicted_response(p, p, means)
+    still = predicted_response(p - p, means)
     assert float(still) == 0
     assert float(noise(means)) == pytest.approx(float(means.variance) / 3)
 

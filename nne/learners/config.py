@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from nne.training.config import Config, GradientConfig, LearnerConfig
-from nne.training.errors import at_least, require, within
+from nne.training.errors import at_least, one_of, require, within
 from nne.training.parts import NetworkConfig, key
 from nne.training.plugin import one_of_or_path
 
 EXPRESSIONS = ["identity", "relu", "sigmoid", "tanh"]
 TRANSFORMS = ["none", "standardise", "rank"]
+CREDITS = ["total", "class", "module"]
 SELECTIONS = ["population_genetics", "pbil", "compact_ga", "igo", "momentum", "adam", "ridge", "hedge"]
 
 
@@ -45,7 +46,11 @@ class EvolutionConfig(LearnerConfig):
     relative_temperature: float = key(1.0, "with temperature: null, what their spread is multiplied by")
     filter_genes: int = key(60, "with network.filters: genes of each filter; the others are for classes to read with")
     smooth: float = key(1.0, "with network.filters: sd of the patterns that a gene paints, in pixels and places")
-    by_class: bool = key(False, "with network.filters: the genes of a class are judged by its own share of the loss")
+    credit: str = key(
+        "total",
+        "what a gene is judged by: total, all of the loss; with network.filters also class, a class's genes by its own "
+        "share; module, each filter, and each readout of one, in a body whose others are average",
+    )
     centre_logits: bool = key(False, "whether each individual's logits are centred over the images, class by class")
     p0: float = key(0.5, "p begins uniform within so much of 1/2")
     mutation: float = key(0.0, "rate of mutation, falling linearly to 0 at weak_until")
@@ -66,6 +71,7 @@ class EvolutionConfig(LearnerConfig):
         require(0 <= frozen < 0.5, f"learner.freeze must be from 0 to below 0.5, got {self.freeze}")
         within("learner.stop_at_fixed", 1.0 if self.stop_at_fixed is None else self.stop_at_fixed, 0, 1)
         at_least("learner.test_individuals", self.test_individuals, 2)
+        one_of("learner.credit", self.credit, CREDITS)
         at_least("learner.filter_genes", self.filter_genes, 1)
         at_least("learner.smooth", self.smooth, 0)
         within("learner.p0", self.p0, 0, 0.5)
@@ -79,10 +85,12 @@ class EvolutionConfig(LearnerConfig):
         network = config.network
         assert network
         shared = network.filters is not None
-        require(shared or not self.by_class, "learner.by_class needs the genes of network.filters")
-        together = self.by_class or self.centre_logits
-        few = self.batch is not None or not together
-        require(few, "learner.by_class and centre_logits keep all logits of a generation: set learner.batch=100")
+        alone = self.credit == "total"
+        require(shared or alone, f"learner.credit={self.credit} needs the genes of network.filters")
+        few = self.batch is not None or (alone and not self.centre_logits)
+        require(few, "learner.credit and centre_logits keep all logits of a generation: set learner.batch=100")
+        kept = self.freeze is None or self.credit != "module"
+        require(kept, f"learner.credit=module needs all genes: set learner.freeze=null, got {self.freeze}")
         if shared:
             require(network.module is None, f"network.filters cannot be had with network.module={network.module}")
             self.class_genes(network, len(config.images.classes))

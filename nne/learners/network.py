@@ -12,8 +12,9 @@ from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.learners.config import EvolutionConfig
 from nne.learners.metrics import Performance, measure
 from nne.population.base import SparseNetworks
-from nne.population.factory import populations, with_backend
+from nne.population.factory import patterns, populations, with_backend
 from nne.population.filters import part_of
+from nne.population.modules import FilterModules
 from nne.replay import Replay
 from nne.selection import Execution
 from nne.training.config import Config
@@ -56,6 +57,12 @@ class NetworkEvolution(Learner):
         self.labels = data.train_labels
 
         self.population, self.tested = populations(config, data, compute)
+        network, credit = config.network, learner_config.credit
+        painted = patterns(config, len(data.classes)) if network and network.filters else None
+        self.modules: FilterModules | None = None
+        if network and painted and credit == "module":
+            mean = self.images.mean(dim=0)
+            self.modules = FilterModules(painted, network, mean, learner_config.centre_logits)
         self.evolution = Evolution(
             learner_config.genes,
             learner_config.population,
@@ -63,7 +70,7 @@ class NetworkEvolution(Learner):
             fitness=learner_config.fitness,
             freeze=learner_config.freeze,
             p0=first_frequencies(learner_config, config.seed),
-            part=parts(config, len(data.classes)),
+            part=part_of(painted, credit) if painted and credit != "total" else None,
             seed=config.seed,
             device=compute.device,
             execution=Execution(
@@ -133,7 +140,11 @@ class NetworkEvolution(Learner):
             self.genes_expressed = len(self.evolution.free)
 
     def rewards(self, images: Tensor, labels: Tensor) -> Tensor:
-        """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1); by class ``[1 + C, N]``, the total first."""
+        """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1); by parts ``[K, N]``, the total first."""
+        if self.modules:
+            return self.modules.rewards(
+                self.evolution.ask_free(range(self.evolution.N)), images, labels, self.temperature
+            )
         if self.evolution.part is not None or self.learner_config.centre_logits:
             return self.rewards_by_class(images, labels)
         return self.rewards_of(self.genotypes, self.learner_config.population, images, labels)
@@ -323,13 +334,3 @@ def first_frequencies(learner_config: EvolutionConfig, seed: int) -> Tensor | No
     """``p`` at first, uniform within ``p0`` of 1/2; None: uniform in [0, 1], as in Sec. 3.1."""
     within = learner_config.p0
     return None if within == 0.5 else 0.5 + 2 * within * (initial_frequencies(learner_config.genes, seed) - 0.5)
-
-
-def parts(config: Config, classes: int) -> Tensor | None:
-    """Whose share of the loss counts for each gene, ``[n]``; None: everybody's, for all."""
-    learner_config: EvolutionConfig = config.learner
-    if not learner_config.by_class:
-        return None
-    assert config.network
-    class_genes = learner_config.class_genes(config.network, classes)
-    return part_of(config.network, learner_config.filter_genes, class_genes, classes)

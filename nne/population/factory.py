@@ -11,7 +11,7 @@ from nne.population.cpp import kernel, verification
 from nne.population.cpp.networks import KernelPopulation
 from nne.population.cuda import verification as cuda_verification
 from nne.population.cuda.networks import CudaPopulation
-from nne.population.filters import filter_topology, painted_matrix
+from nne.population.filters import Patterns, drawn_patterns, filter_topology, painted_matrix
 from nne.population.module import ModulePopulation
 from nne.population.torch import Population
 from nne.population.weights import WeightMatrix, sparse_weight_matrix
@@ -119,9 +119,16 @@ def blueprint(config: Config, data: Dataset) -> tuple[Topology, WeightMatrix]:
     inputs = data.train_images.shape[1]
     if network.filters:
         mean = data.train_images.double().mean(dim=0).cpu()
-        genes = learner_config.filter_genes, learner_config.class_genes(network, classes)
-        W = painted_matrix(network, *genes, learner_config.smooth, mean, classes, seed)
+        W = painted_matrix(patterns(config, classes), network, mean)
         return filter_topology(inputs, network, classes), W
     topology = sparse_topology(inputs, network, classes, seed)
     W = sparse_weight_matrix(topology.links, learner_config.genes, network.beta, seed, learner_config.expression)
     return topology, W
+
+
+def patterns(config: Config, classes: int) -> Patterns:
+    """What the genes of ``network.filters`` paint."""
+    network, learner_config = config.network, config.learner
+    assert network is not None
+    genes = learner_config.filter_genes, learner_config.class_genes(network, classes)
+    return drawn_patterns(network, *genes, learner_config.smooth, classes, config.seed)

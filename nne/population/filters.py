@@ -10,6 +10,8 @@ Pixels are centred by their mean over the training images: a link to one more pi
 unit what it hears of the mean image.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -30,44 +32,83 @@ def filter_topology(inputs: int, network: NetworkConfig, classes: int) -> Topolo
     return Topology((edges,), classes, lit=True)
 
 
-def painted_matrix(
-    network: NetworkConfig, filter_genes: int, class_genes: int, smooth: float, mean: Tensor, classes: int, seed: int
-) -> WeightMatrix:
-    """``W`` of ``filter_topology``.
+@dataclass(frozen=True)
+class Patterns:
+    """What each gene paints.
+
+    fields: ``[F, r^2, genes of a filter]`` float64; over a field, each sums to zero.
+    maps: ``[F, C, places^2, genes of a filter and class]`` float64.
+    """
+
+    fields: Tensor
+    maps: Tensor
+
+    @property
+    def n(self) -> int:
+        """Genes: those of the filters, then those of each class, filter by filter."""
+        filters, _, filter_genes = self.fields.shape
+        return filters * filter_genes + self.maps[:, :, 0].numel()
+
+    def of_filters(self, x: Tensor) -> Tensor:
+        """The genes of each filter, ``[F, N, genes]``, in genotypes ``x: [N, n]``."""
+        filters, _, filter_genes = self.fields.shape
+        return x[:, : filters * filter_genes].view(len(x), filters, filter_genes).movedim(1, 0)
+
+    def of_classes(self, x: Tensor) -> Tensor:
+        """Those of each filter and class, ``[F, C, N, genes]``."""
+        filters, classes, _, genes = self.maps.shape
+        return x[:, -filters * classes * genes :].view(len(x), classes, filters, genes).permute(2, 1, 0, 3)
+
+
+def drawn_patterns(
+    network: NetworkConfig, filter_genes: int, class_genes: int, smooth: float, classes: int, seed: int
+) -> Patterns:
+    """Patterns from a seed.
 
     Args:
         filter_genes: of each filter.
         class_genes: of each class, for each filter.
         smooth: sd of the Gaussian, in pixels and in places.
-        mean: ``[inputs]``, the mean training image.
     """
     assert network.filters
-    seen, places = fields(len(mean), network), network.places**2
     stream = generator(seed, "patterns")
+    over_fields = [smooth_patterns(network.field, filter_genes, smooth, stream) for _ in range(network.filters)]
+    over_maps = [
+        torch.stack([smooth_patterns(network.places, class_genes, smooth, stream) for _ in range(classes)])
+        for _ in range(network.filters)
+    ]
+    return Patterns(torch.stack([p - p.mean(dim=0) for p in over_fields]), torch.stack(over_maps))
+
+
+def painted_matrix(patterns: Patterns, network: NetworkConfig, mean: Tensor) -> WeightMatrix:
+    """``W`` of ``filter_topology``; ``mean: [inputs]`` is the mean training image."""
+    seen, places = fields(len(mean), network), network.places**2
+    n = torch.arange(patterns.n)
+    of_filters, of_classes = patterns.of_filters(n[None])[:, 0], patterns.of_classes(n[None])[:, :, 0]
     which, values = [], []
-    for f in range(network.filters):
-        patterns = smooth_patterns(network.field, filter_genes, smooth, stream)
-        patterns = patterns - patterns.mean(dim=0)
-        of_mean = -(mean.double()[seen] @ patterns)  # [places, genes], what the mean image would excite
-        values.append(torch.cat([patterns.expand(places, -1, -1), of_mean[:, None]], dim=1))
-        which.append(torch.arange(f * filter_genes, (f + 1) * filter_genes).expand_as(values[-1]))
-    first = network.filters * filter_genes
-    read, by = [], []
-    for f in range(network.filters):
-        maps = [smooth_patterns(network.places, class_genes, smooth, stream) for _ in range(classes)]
-        read.append(torch.stack(maps, dim=1))  # [places, C, genes]
-        own = first + (torch.arange(classes)[:, None] * network.filters + f) * class_genes + torch.arange(class_genes)
-        by.append(own.expand_as(read[-1]))
-    counts = torch.cat([torch.full((v.numel() // v.shape[-1],), v.shape[-1]) for v in (*values, *read)])
+    for painted, genes in zip(patterns.fields, of_filters, strict=True):
+        of_mean = -(mean.double()[seen] @ painted)  # [places, genes], what the mean image would excite
+        values.append(torch.cat([painted.expand(places, -1, -1), of_mean[:, None]], dim=1))
+        which.append(genes.expand_as(values[-1]))
+    for read, genes in zip(patterns.maps, of_classes, strict=True):
+        values.append(read.transpose(0, 1))  # [places, C, genes]
+        which.append(genes.expand_as(values[-1]))
+    counts = torch.cat([torch.full((v.numel() // v.shape[-1],), v.shape[-1]) for v in values])
     offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    touching = torch.cat([genes.flatten() for genes in (*which, *by)])
-    n = first + network.filters * classes * class_genes
-    return WeightMatrix(n, offsets, touching, torch.cat([v.flatten() for v in (*values, *read)]))
+    touching, painting = (torch.cat([*map(torch.flatten, each)]) for each in (which, values))
+    return WeightMatrix(patterns.n, offsets, touching, painting)
 
 
-def part_of(network: NetworkConfig, filter_genes: int, class_genes: int, classes: int) -> Tensor:
-    """``[n]``, whose fitness counts for each gene: 0, everybody's, for filters; ``1 + c`` for those of class ``c``."""
-    assert network.filters
-    hidden = torch.zeros(network.filters * filter_genes, dtype=torch.long)
-    of_class = network.filters * class_genes
-    return torch.cat([hidden, torch.arange(1, classes + 1).repeat_interleave(of_class)])
+def part_of(patterns: Patterns, credit: str) -> Tensor:
+    """``[n]``, whose fitness counts for each gene (``Evolution(part=...)``).
+
+    With ``credit="class"``: 0, everybody's, for filters; ``1 + c`` for those of class ``c``. With ``"module"``:
+    ``1 + f`` for those of filter ``f``, and ``1 + F + c F + f`` for those by which class ``c`` reads it.
+    """
+    filters, classes, _, class_genes = patterns.maps.shape
+    filter_genes = patterns.fields.shape[2]
+    if credit == "class":
+        hidden = torch.zeros(filters * filter_genes, dtype=torch.long)
+        return torch.cat([hidden, torch.arange(1, classes + 1).repeat_interleave(filters * class_genes)])
+    sizes = torch.tensor([filter_genes] * filters + [class_genes] * (filters * classes))
+    return torch.arange(1, 1 + len(sizes)).repeat_interleave(sizes)

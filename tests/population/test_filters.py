@@ -13,7 +13,7 @@ from nne.fitness import share_of_class
 from nne.learners.network import NetworkEvolution
 from nne.population.cpp import kernel
 from nne.population.cpp.networks import KernelPopulation
-from nne.population.filters import filter_topology, painted_matrix, part_of
+from nne.population.filters import drawn_patterns, filter_topology, painted_matrix, part_of
 from nne.population.torch import Population
 from nne.population.weights import sparse_weight_matrix
 from nne.registry import composed
@@ -45,7 +45,7 @@ def test_the_networks_are_convolutions_of_centred_images(
     images = torch.rand(7, side * side, generator=stream)
     mean = images.double().mean(dim=0)
     topology = filter_topology(side * side, network, classes)
-    W = painted_matrix(network, filter_genes, class_genes, 1.0, mean, classes, seed=1)
+    W = painted_matrix(drawn_patterns(network, filter_genes, class_genes, 1.0, classes, seed=1), network, mean)
     x = torch.rand(5, W.n, generator=stream) < 0.5
     lit = torch.ones(side * side + 1, dtype=torch.bool)
     if compiled and kernel.load() is None:
@@ -88,10 +88,11 @@ def test_what_places_have_in_common_is_found() -> None:
     network = NetworkConfig(filters=2, field=3, places=3)
     topology = filter_topology(196, network, 3)
     mean = torch.rand(196, generator=torch.Generator().manual_seed(0))
-    W = painted_matrix(network, 4, 5, 1.0, mean, classes=3, seed=0)
+    patterns = drawn_patterns(network, 4, 5, 1.0, classes=3, seed=0)
+    W = painted_matrix(patterns, network, mean)
     of_filter = [0] + [9] * 8  # all but the link to the pixel that is always 1
     assert kernel.alike(topology.first, W).tolist() == of_filter * 2
-    without = painted_matrix(network, 4, 5, 1.0, torch.zeros(196), classes=3, seed=0)
+    without = painted_matrix(patterns, network, torch.zeros(196))
     assert kernel.alike(topology.first, without).tolist() == [0, *[10] * 8] * 2
     random = sparse_weight_matrix(topology.links, 50, 0.2, seed=0)
     assert kernel.alike(topology.first, random).tolist() == [0] * 18
@@ -99,8 +100,9 @@ def test_what_places_have_in_common_is_found() -> None:
 
 def test_a_class_reads_through_genes_of_its_own() -> None:
     network = NetworkConfig(filters=2, field=3, places=3)
-    W = painted_matrix(network, 4, 5, 1.0, torch.zeros(196), classes=3, seed=0)
-    part = part_of(network, 4, 5, classes=3)
+    patterns = drawn_patterns(network, 4, 5, 1.0, classes=3, seed=0)
+    W = painted_matrix(patterns, network, torch.zeros(196))
+    part = part_of(patterns, "class")
     edges = filter_topology(196, network, 3).edges
     touched = W.dense() != 0
     assert W.n == len(part) == 2 * 4 + 3 * 2 * 5
@@ -173,7 +175,9 @@ def made(*overrides: str) -> tuple[NetworkEvolution, Dataset]:
     return NetworkEvolution(config, images, compute), images
 
 
-@pytest.mark.parametrize("overrides", [(), ("backend=torch", "learner.mutation=0.01"), ("learner.by_class=false",)])
+@pytest.mark.parametrize(
+    "overrides", [(), ("backend=torch", "learner.mutation=0.01"), ("learner.credit=class",), ("learner.credit=total",)]
+)
 def test_it_goes_on_where_it_was_bit_for_bit(overrides: tuple[str, ...]) -> None:
     whole, _ = made(*overrides)
     half, _ = made(*overrides)
@@ -212,8 +216,10 @@ def test_it_learns() -> None:
         (("network.places=30",), "network.field=7 at network.places=30 does not fit"),
         (("learner.genes=141",), "learner.genes must be 10 for each of 2 filters, and as many more"),
         (("learner.genes=20",), "as in learner.genes=3020; got 20"),
-        (("network.filters=null", "learner.genes=140"), "learner.by_class needs the genes of network.filters"),
+        (("network.filters=null", "learner.genes=140"), "learner.credit=module needs the genes of network.filters"),
         (("learner.batch=null",), "keep all logits of a generation: set learner.batch=100"),
+        (("learner.credit=mine",), "learner.credit must be one of total, class, module, got mine"),
+        (("learner.freeze=0.01",), "learner.credit=module needs all genes: set learner.freeze=null, got 0.01"),
         (("learner.selection=pbil",), "fitness by parts is not for selection=pbil"),
         (("learner.mutation=0.5",), "learner.mutation must be from 0 to below 0.5, got 0.5"),
         (("learner.p0=0.6",), "learner.p0 must be greater than 0 and at most 0.5, got 0.6"),

@@ -1,0 +1,105 @@
+"""Credit by module: against loops over single networks, and that it is the total's, less what others add to it."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from nne.fitness import means_by_part, share_of_class, sums_by_part
+from nne.population.filters import Patterns, drawn_patterns, part_of
+from nne.population.modules import FilterModules
+from nne.training.models.filters import fields
+from nne.training.parts import NetworkConfig
+
+SIDE = 14
+
+
+def images_of(count: int, classes: int) -> tuple[Tensor, Tensor]:
+    stream = torch.Generator().manual_seed(count)
+    return torch.rand(count, SIDE**2, generator=stream), torch.randint(classes, (count,), generator=stream)
+
+
+def written_out(patterns: Patterns, network: NetworkConfig, mean: Tensor, x: Tensor, images: Tensor) -> Tensor:
+    """What class ``c`` of individual ``j`` hears of the filter ``f`` of individual ``i``: ``[F, i, j, C, B]`` float64."""
+    seen = fields(len(mean), network)
+    filters, classes = patterns.maps.shape[:2]
+    heard = torch.zeros(filters, len(x), len(x), classes, len(images), dtype=torch.float64)
+    of_filters, of_classes = patterns.of_filters(x.double()), patterns.of_classes(x.double())
+    for f in range(filters):
+        for i in range(len(x)):
+            kernel = patterns.fields[f] @ of_filters[f, i]
+            maps = ((images - mean).double()[:, seen] @ kernel).clamp(min=0)  # [B, places]
+            for j in range(len(x)):
+                for c in range(classes):
+                    heard[f, i, j, c] = maps @ (patterns.maps[f, c] @ of_classes[f, c, j])
+    return heard - heard.mean(dim=4, keepdim=True)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(3, 5), st.integers(2, 6))
+def test_each_module_is_judged_in_the_average_body(filters: int, genes: int, classes: int, N: int) -> None:
+    network = NetworkConfig(filters=filters, field=5, places=3)
+    patterns = drawn_patterns(network, genes, genes + 1, 1.0, classes, seed=1)
+    images, labels = images_of(9, classes)
+    mean, temperature = images.mean(dim=0), 5.0
+    x = torch.rand(N, patterns.n, generator=torch.Generator().manual_seed(N)) < 0.5
+    found = FilterModules(patterns, network, mean, centre=True).rewards(x, images, labels, temperature)
+    heard = written_out(patterns, network, mean, x, images) / temperature
+    average = heard.mean(dim=(1, 2)).sum(dim=0)  # [C, B]
+    most = torch.tensor(classes).log() ** 2
+    assert found.shape == (1 + filters * (1 + classes), N)
+    for i in range(N):
+
+        def reward(z: Tensor) -> float:
+            return float((most - cross_entropy(z.T, labels, reduction="none")).clamp(min=0).mean())
+
+        assert float(found[0, i]) == pytest.approx(reward(heard[:, i, i].sum(dim=0)), abs=1e-4)
+        for f in range(filters):
+            in_average_body = average + heard[f, i].mean(dim=0) - heard[f].mean(dim=(0, 1))
+            assert float(found[1 + f, i]) == pytest.approx(reward(in_average_body), abs=1e-4)
+            for c in range(classes):
+                z = average.clone()
+                z[c] += heard[f, :, i, c].mean(dim=0) - heard[f, :, :, c].mean(dim=(0, 1))
+                share = (z[c] * (labels == c) - z.logsumexp(dim=0)).mean()
+                assert float(found[1 + filters + c * filters + f, i]) == pytest.approx(float(share), abs=1e-4)
+
+
+def test_of_individuals_alike_but_for_one_module_it_is_their_own() -> None:
+    network = NetworkConfig(filters=3, field=5, places=3)
+    patterns = drawn_patterns(network, 6, 5, 1.0, classes=4, seed=1)
+    part = part_of(patterns, "module")
+    images, labels = images_of(20, 4)
+    modules = FilterModules(patterns, network, images.mean(dim=0), centre=True)
+    stream = torch.Generator().manual_seed(0)
+    one, others = torch.rand(2, 8, patterns.n, generator=stream) < 0.5
+    for k in (1, 3, 4, 11, 15):
+        x = torch.where(part == k, others, one[:1])
+        found = modules.rewards(x, images, labels, temperature=5.0)
+        own, _, _ = modules.logits(x, images)
+        expected = found[0] if k <= 3 else share_of_class(own / 5.0, labels)[(k - 4) // 3]
+        assert float(expected.std()) > 1e-3
+        torch.testing.assert_close(found[k], expected, rtol=0, atol=1e-5)
+        still = [row for row in range(1, 16) if row != k]
+        assert float(found[still].std(dim=1).max()) < 1e-6
+
+
+def test_it_is_the_credit_of_the_total_without_what_others_add() -> None:
+    """Over all genotypes, where softmax is linear: the same ``f - f_bar`` for each allele, from less variance."""
+    network = NetworkConfig(filters=2, field=5, places=3)
+    patterns = drawn_patterns(network, 2, 1, 1.0, classes=3, seed=1)
+    images, labels = images_of(12, 3)
+    every = (torch.arange(2**patterns.n)[:, None] >> torch.arange(patterns.n)) % 2 > 0
+    modules = FilterModules(patterns, network, images.mean(dim=0), centre=True)
+    rewards = modules.rewards(every, images, labels, temperature=2e3)
+    part = part_of(patterns, "module")
+
+    def effects(part: Tensor) -> tuple[Tensor, Tensor]:
+        means = means_by_part(rewards, part, lambda rows, part: sums_by_part([every], rows, part))
+        return means.f - means.f_bar, means.variance
+
+    by_module, of_module = effects(part)
+    by_total, of_total = effects(torch.zeros_like(part))
+    torch.testing.assert_close(by_module, by_total, rtol=0.02, atol=float(by_total.abs().max()) * 0.01)
+    assert bool((of_module < 0.7 * of_total).all())
