@@ -15,9 +15,11 @@ from torch import Tensor
 
 from nne.fitness import STATIC, Transform, chosen_transform, exact_sum
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
+from nne.given import as_numbers, feasible, frequencies
+from nne.parts import parts_of
 from nne.response import additive_variance, noise, predicted_response
-from nne.selection import Execution, Move, Rule, Sample, chosen_rule
-from nne.training.errors import UserError, at_least, first_line, require, within
+from nne.selection import Execution, Move, Sample, chosen_rule
+from nne.training.errors import at_least, require, within
 from nne.training.graph import Recorded
 from nne.training.learner import Metrics, State
 from nne.training.plugin import name_of
@@ -102,8 +104,9 @@ class Evolution:
         self.fitness = name_of(fitness)
         self.rule = chosen_rule(selection)
         self.transform = chosen_transform(fitness)
-        self.part = None if part is None else parts_of(part, genes, self.rule, self.selection).to(device)
-        self.rows = 1 if self.part is None else int(self.part.max()) + 1
+        alone = part is not None and not self.rule.by_means
+        require(not alone, f"fitness by parts is not for selection={self.selection}, which knows one fitness")
+        self.parts = self.free_parts = None if part is None else parts_of(part, genes, device)
         self.generation = 0
         self.p = (initial_frequencies(genes, seed) if p0 is None else frequencies(p0, genes)).to(device)
         self.free = torch.arange(genes, device=device)
@@ -151,7 +154,7 @@ class Evolution:
         ready = self.asked or self.execution.workers.count > 1  # of several workers, one may have nobody to ask for
         require(ready, f"ask for generation {self.generation} before you tell its fitness")
         delta = as_numbers(fitness, self.p)
-        shape = (self.N,) if self.part is None else (self.rows, self.N)
+        shape = (self.N,) if self.parts is None else (len(self.parts.sizes), self.N)
         require(delta.shape == shape, f"fitness must be of shape {list(shape)}, got {list(delta.shape)}")
         delta = -delta if self.minimise else delta
         if delta.is_cuda or bool(torch.isneginf(delta).any()):
@@ -180,7 +183,7 @@ class Evolution:
     def told(self, p: Tensor, delta: Tensor, selected: Tensor) -> Tensor:
         """The figures of ``FIGURES``, and whether the fitness was right."""
         right = (delta.abs() <= LARGEST).all(dim=-1)
-        right = right if self.part is None else right.all()
+        right = right if self.parts is None else right.all()
         return torch.cat([selected, torch.stack([heterozygosity(p), fixed_fraction(p), right.double()])])
 
     def go_on(
@@ -226,13 +229,12 @@ class Evolution:
         Returns:
             ``p`` of the next generation, what the rule remembers, and the figures of ``FIGURES`` but for the last two.
         """
-        part = None if self.part is None else self.part[self.free]
-        sample = Sample(self.transform(delta), genotypes, self.execution, part)
+        sample = Sample(self.transform(delta), genotypes, self.execution, self.free_parts)
         moved = self.rule.move(p, sample, epsilon, memory)
         after = torch.where(sample.means.polymorphic, moved, p)
         mutation = self.border if border is None else border
         after = after + mutation * (1 - 2 * after) if mutation else after
-        own = delta if part is None else delta[0]
+        own = delta if self.parts is None else delta[0]
         fitness = own.mean(dim=-1), own.std(dim=-1), own.amax(dim=-1), own.argmax(dim=-1).double()
         return after, memory, torch.stack([*fitness, *self.response(p, after, sample, delta)])
 
@@ -241,7 +243,7 @@ class Evolution:
         """Whether selection launches the same kernels in every generation, so that a GPU can replay them."""
         whole = (
             self.margin is None
-            and self.part is None
+            and self.parts is None
             and self.execution.tile >= self.N
             and self.execution.workers.count == 1
         )
@@ -258,20 +260,25 @@ class Evolution:
         varies = torch.minimum(p, 1 - p) > margin
         if int(varies.sum()) <= REFOLD * len(p):
             self.p = self.p.index_copy(0, self.free, torch.where(varies, p, p.round()))
-            self.free = self.free[varies]
+            self.keep(self.free[varies])
+
+    def keep(self, free: Tensor) -> None:
+        """From now on, no other genes than these are drawn."""
+        self.free = free
+        self.free_parts = self.parts and self.parts.among(free)
 
     def response(self, before: Tensor, after: Tensor, sample: Sample, delta: Tensor) -> tuple[Tensor, ...]:
         """Heritability, signal to noise, how far mean fitness should rise, and what it is (nne/response.py)."""
-        means, z, part = sample.means, sample.fitness, sample.part
+        means, z, parts = sample.means, sample.fitness, sample.parts
         centred = z - (exact_sum(z) / self.N)[..., None]
         squares = exact_sum(centred.square())
         unit = exact_sum(delta * centred) / squares.clamp(min=1e-30)  # of transformed fitness
         change, spread, own = after - before, squares / self.N, delta
-        if part is None:
+        if parts is None:
             predicted = unit * predicted_response(change, means)
         else:  # fitness is the sum of what its parts do, to first order
-            predicted, own = predicted_response(change * unit[part], means), delta[0]
-            spread = spread.masked_select(torch.bincount(part, minlength=len(z)) > 0).sum()
+            predicted, own = predicted_response(change * unit[parts.row], means), delta[0]
+            spread = torch.where(parts.count > 0, spread, 0.0).sum()
         additive = additive_variance(means)
         heritability, signal = additive / spread.clamp(min=1e-30), additive / noise(means).clamp(min=1e-30)
         return heritability, signal, predicted, exact_sum(own) / self.N
@@ -309,56 +316,7 @@ class Evolution:
         require(fits, f"the checkpoint does not hold {len(self.p)} allele frequencies: it is from another kind of run")
         self.p = state["p"].to(self.p.device)
         self.memory = state["memory"].to(self.p.device)
-        self.free = state["free"].to(self.p.device).nonzero()[:, 0]
+        self.keep(state["free"].to(self.p.device).nonzero()[:, 0])
         self.generation = int(state["generation"])
         self.predicted, self.first = state["response"].tolist()
         self.best = Individual(state["best"].to(self.p.device), float(state["best_fitness"]))
-
-
-def as_numbers(given: ArrayLike | Tensor, like: Tensor, expected: str = "fitness must be numbers") -> Tensor:
-    """What was given, as a tensor of the type and device of ``like``.
-
-    Raises:
-        UserError: it is no numbers; what was ``expected``, and what it is.
-    """
-    try:
-        return torch.as_tensor(given, dtype=like.dtype, device=like.device)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{expected}, got {type(given).__name__} ({first_line(error)})") from error
-
-
-def feasible(delta: Tensor) -> Tensor:
-    """Fitness ``[..., N]`` with numbers for ``-inf``: as far below the least other as that is below their mean."""
-    out = torch.isneginf(delta)
-    count = (~out).sum(dim=-1, keepdim=True)
-    least = torch.where(out, float("inf"), delta).amin(dim=-1, keepdim=True)
-    mean = exact_sum(torch.where(out, 0.0, delta))[..., None] / count
-    return torch.where(out, torch.where(count > 0, 2 * least - mean, 0.0), delta)
-
-
-def frequencies(p0: float | ArrayLike | Tensor, genes: int) -> Tensor:
-    """Allele frequencies ``[n]`` float64, all alike if ``p0`` is one number.
-
-    Raises:
-        UserError: they are not numbers from 0 to 1, or not ``n``.
-    """
-    p = as_numbers(p0, torch.empty(0, dtype=torch.float64), f"p0 must be one number or {genes}")
-    require(p.shape in ((), (genes,)), f"p0 must be one number or {genes}, got {list(p.shape)}")
-    require(bool(((p >= 0) & (p <= 1)).all()), "p0 must be from 0 to 1")
-    return p.expand(genes).clone()
-
-
-def parts_of(part: ArrayLike | Tensor, genes: int, rule: Rule, selection: str) -> Tensor:
-    """``[n]`` int64, the row of fitness of each gene.
-
-    Raises:
-        UserError: they are not ``n`` whole numbers from 0, a row has no gene, or the rule knows one fitness alone.
-    """
-    numbers = as_numbers(part, torch.empty(0, dtype=torch.float64), "part must be whole numbers, from 0")
-    require(numbers.shape == (genes,), f"part must be of shape [{genes}], got {list(numbers.shape)}")
-    rows = numbers.long()
-    require(bool((rows == numbers).all()) and int(rows.min()) >= 0, "part must be whole numbers, from 0")
-    without = [k for k, count in enumerate(torch.bincount(rows).tolist()) if k and not count]
-    require(not without, f"part {without[:1]} has no gene")
-    require(rule.by_means, f"fitness by parts is not for selection={selection}, which knows one fitness")
-    return rows

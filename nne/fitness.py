@@ -167,45 +167,6 @@ def carrier_sums(genotypes: Iterable[Tensor], rows: Tensor, backend: str = "torc
     return sums
 
 
-def sums_by_part(genotypes: Iterable[Tensor], rows: Tensor, part: Tensor) -> Tensor:
-    """The same, where each allele counts by a row of its own, and how many its carriers are: ``[2, n]`` float64.
-
-    Args:
-        genotypes: in tiles ``x: [tile, n]``.
-        rows: ``[K, N]``.
-        part: ``[n]``, which of the rows.
-    """
-    order, sizes = part.argsort(stable=True), torch.bincount(part, minlength=len(rows)).tolist()
-    start, sums = 0, torch.zeros(2, len(part), dtype=torch.float64, device=rows.device)
-    sorted_already = bool((part[order] == part).all())
-    for x in genotypes:
-        by_part = x if sorted_already else x[:, order]
-        told = rows[:, start : start + len(x)]
-        counted = torch.stack([told, torch.ones_like(told)], dim=1)  # [K, 2, tile]
-        of_parts = zip(counted, torch.split(by_part, sizes, dim=1), strict=True)
-        sums += torch.cat([of @ genes.double() for of, genes in of_parts], dim=1)
-        start += len(x)
-    return sums if sorted_already else sums.index_copy(1, order, sums)
-
-
-def means_by_part(fitness: Tensor, part: Tensor, sums: Callable[[Tensor, Tensor], Tensor]) -> AlleleMeans:
-    """The same where each allele counts by a fitness of its own.
-
-    Args:
-        fitness: ``[K, N]``.
-        part: ``[n]``, which of the ``K`` rows counts for each allele.
-        sums: as ``sums_by_part``, over the population.
-    """
-    N = fitness.shape[1]
-    rows = round_for_exact_sum(fitness)
-    total, carriers = sums(rows, part)
-    whole, others = rows.sum(dim=1), N - carriers
-    f = torch.where(carriers > 0, total / carriers, 0.0)
-    f_bar = torch.where(others > 0, (whole[part] - total) / others, 0.0)
-    variance = exact_sum((rows - whole[:, None] / N).square()) / N
-    return AlleleMeans(f, f_bar, carriers / N, variance[part], N)
-
-
 def allele_means(fitness: Tensor, sums: Callable[[Tensor], Tensor]) -> AlleleMeans:
     """Mean fitness of the individuals with and without each allele (Sec. 3.1).
 

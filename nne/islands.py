@@ -17,8 +17,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nne.evolution import FIGURES, LARGEST, SIGNED, Evolution, Individual, as_numbers, feasible
+from nne.evolution import FIGURES, LARGEST, SIGNED, Evolution, Individual
 from nne.genome import draw_keyed, initial_frequencies
+from nne.given import as_numbers, feasible
 from nne.population.cpp import kernel
 from nne.selection import Execution
 from nne.training.errors import at_least, one_of, require

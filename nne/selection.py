@@ -12,16 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nne.fitness import (
-    AlleleMeans,
-    allele_means,
-    carrier_sums,
-    exact_sum,
-    means_by_part,
-    root,
-    round_for_exact_sum,
-    sums_by_part,
-)
+from nne.fitness import AlleleMeans, allele_means, carrier_sums, exact_sum, root, round_for_exact_sum
+from nne.parts import Parts, means_by_part, sums_by_part
 from nne.population.cpp import kernel
 from nne.training import plugin
 from nne.training.distributed import SINGLE_PROCESS, Workers
@@ -64,19 +56,19 @@ class Sample:
         fitness: ``[N]``.
         genotypes: gives some individuals in order, in tiles ``x: [tile, n]``.
         execution: what adds up over them, in this process or in several.
-        part: ``[n]``, which row of ``fitness: [K, N]`` counts for each allele, if there are several.
+        parts: which row of ``fitness: [K, N]`` counts for each allele, if there are several.
     """
 
     fitness: Tensor
     genotypes: Callable[[range], Iterable[Tensor]]
     execution: Execution = field(default_factory=Execution)
-    part: Tensor | None = None
+    parts: Parts | None = None
 
     @cached_property
     def means(self) -> AlleleMeans:
         """``f`` and ``f_bar`` of every allele."""
-        if self.part is not None:
-            return means_by_part(self.fitness, self.part, self.sums_by_part)
+        if self.parts is not None:
+            return means_by_part(self.fitness, self.parts, self.sums_by_part)
         return allele_means(self.fitness, self.sums)
 
     def sums(self, rows: Tensor) -> Tensor:
@@ -86,11 +78,11 @@ class Sample:
         sums = carrier_sums(self.genotypes(shard), rows[..., shard.start : shard.stop], execution.backend)
         return execution.workers.all_reduce(sums)
 
-    def sums_by_part(self, rows: Tensor, part: Tensor) -> Tensor:
+    def sums_by_part(self, rows: Tensor, parts: Parts) -> Tensor:
         """The same of each allele's own row, and how many its carriers are: ``[2, n]``."""
         execution = self.execution
         shard = execution.workers.shard(rows.shape[1], execution.block)
-        sums = sums_by_part(self.genotypes(shard), rows[:, shard.start : shard.stop], part)
+        sums = sums_by_part(self.genotypes(shard), rows[:, shard.start : shard.stop], parts)
         return execution.workers.all_reduce(sums)
 
     def pull(self, utility: Tensor, p: Tensor) -> Tensor:

@@ -19,9 +19,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nne.evolution import Individual, as_numbers, feasible, frequencies
+from nne.evolution import Individual
 from nne.fitness import Transform, chosen_transform
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
+from nne.given import as_numbers, feasible, frequencies
 from nne.training.errors import at_least, one_of, require, within
 from nne.training.learner import Metrics, State
 from nne.training.seeding import generator

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nne import Evolution
-from nne.fitness import means_by_part, sums_by_part
 from nne.learners.network import NetworkEvolution
+from nne.parts import Parts, means_by_part, sums_by_part
 from nne.selection import RULES, Execution
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
@@ -188,7 +188,7 @@ def test_lemma_1_for_fitness_by_parts() -> None:
     every = (torch.arange(2**n)[:, None] >> torch.arange(n)) % 2 > 0
     rows = torch.randn(3, 2**n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     part = torch.tensor([0, 1, 2, 1, 2])
-    means = means_by_part(rows, part, lambda rows, part: sums_by_part([every], rows, part))
+    means = means_by_part(rows, Parts(part, 3), lambda rows, parts: sums_by_part([every], rows, parts))
     p = torch.full((n,), 0.5, dtype=torch.float64, requires_grad=True)
     likely = torch.where(every, p, 1 - p).prod(dim=1)
     for i in range(n):
@@ -223,7 +223,7 @@ def test_sums_by_part_are_those_of_a_loop_in_whatever_order_parts_come(part: lis
     stream = torch.Generator().manual_seed(N)
     x = torch.rand(N, len(part), generator=stream) < 0.5
     rows = torch.randn(5, N, generator=stream, dtype=torch.float64)
-    found = sums_by_part(torch.split(x, tile), rows, torch.tensor(part))
+    found = sums_by_part(torch.split(x, tile), rows, Parts(torch.tensor(part), 5))
     for g, k in enumerate(part):
         carriers = [i for i in range(N) if x[i, g]]
         assert float(found[0, g]) == pytest.approx(sum(float(rows[k, i]) for i in carriers))

@@ -145,7 +145,7 @@ class NetworkEvolution(Learner):
             return self.modules.rewards(
                 self.evolution.ask_free(range(self.evolution.N)), images, labels, self.temperature
             )
-        if self.evolution.part is not None or self.learner_config.centre_logits:
+        if self.evolution.parts is not None or self.learner_config.centre_logits:
             return self.rewards_by_class(images, labels)
         return self.rewards_of(self.genotypes, self.learner_config.population, images, labels)
 
@@ -177,7 +177,7 @@ class NetworkEvolution(Learner):
         if self.learner_config.centre_logits:
             logits = logits - logits.mean(dim=2, keepdim=True)
         total = reward(logits, labels, self.temperature).mean(dim=1, dtype=torch.float64)
-        if self.evolution.part is None:
+        if self.evolution.parts is None:
             return total
         return torch.cat([total[None], share_of_class(logits / self.temperature, labels)])
 

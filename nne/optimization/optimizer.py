@@ -14,7 +14,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nne.evolution import Individual, as_numbers
+from nne.evolution import Individual
+from nne.given import as_numbers
 from nne.optimization.breeding import breeding
 from nne.optimization.pyramid import Numbers, Pyramid, Search
 from nne.training.errors import UserError, at_least, require

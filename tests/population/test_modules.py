@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from nne.fitness import means_by_part, share_of_class, sums_by_part
+from nne.fitness import share_of_class
+from nne.parts import Parts, means_by_part, sums_by_part
 from nne.population.filters import Patterns, drawn_patterns, part_of
 from nne.population.modules import FilterModules
 from nne.training.models.filters import fields
@@ -22,7 +23,7 @@ def images_of(count: int, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def written_out(patterns: Patterns, network: NetworkConfig, mean: Tensor, x: Tensor, images: Tensor) -> Tensor:
-    """What class ``c`` of individual ``j`` hears of the filter ``f`` of individual ``i``: ``[F, i, j, C, B]`` float64."""
+    """What class ``c`` of individual ``j`` hears of filter ``f`` of individual ``i``: ``[F, i, j, C, B]`` float64."""
     seen = fields(len(mean), network)
     filters, classes = patterns.maps.shape[:2]
     heard = torch.zeros(filters, len(x), len(x), classes, len(images), dtype=torch.float64)
@@ -96,7 +97,9 @@ def test_it_is_the_credit_of_the_total_without_what_others_add() -> None:
     part = part_of(patterns, "module")
 
     def effects(part: Tensor) -> tuple[Tensor, Tensor]:
-        means = means_by_part(rewards, part, lambda rows, part: sums_by_part([every], rows, part))
+        means = means_by_part(
+            rewards, Parts(part, len(rewards)), lambda rows, parts: sums_by_part([every], rows, parts)
+        )
         return means.f - means.f_bar, means.variance
 
     by_module, of_module = effects(part)
