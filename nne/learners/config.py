@@ -94,6 +94,8 @@ class EvolutionConfig(LearnerConfig):
         if shared:
             require(network.module is None, f"network.filters cannot be had with network.module={network.module}")
             self.class_genes(network, len(config.images.classes))
+        frozen = shared and network.frozen
+        require(not (frozen and self.mutation), "network.frozen=true keeps genes as they are: set learner.mutation=0")
         each = config.images.per_class
         if self.batch and each:
             images = len(config.images.classes) * each
@@ -112,11 +114,13 @@ class EvolutionConfig(LearnerConfig):
         """
         assert network.filters
         readers = network.filters * classes
-        left = self.genes - network.filters * self.filter_genes
-        example = network.filters * self.filter_genes + readers * 150
+        painters = network.filters * network.fields
+        left = self.genes - painters * self.filter_genes
+        example = painters * self.filter_genes + readers * 150
+        what = f"{painters} filters" if network.shared else f"{painters} fields"
         require(
             left > 0 and left % readers == 0,
-            f"learner.genes must be {self.filter_genes} for each of {network.filters} filters, and as many more for "
+            f"learner.genes must be {self.filter_genes} for each of {what}, and as many more for "
             f"each pair of a filter and a class, as in learner.genes={example}; got {self.genes}",
         )
         return left // readers

@@ -13,7 +13,7 @@ from nne.learners.config import EvolutionConfig
 from nne.learners.metrics import Performance, measure
 from nne.population.base import SparseNetworks
 from nne.population.factory import patterns, populations, with_backend
-from nne.population.filters import part_of
+from nne.population.filters import Patterns, part_of
 from nne.population.modules import FilterModules
 from nne.replay import Replay
 from nne.selection import Execution
@@ -69,7 +69,7 @@ class NetworkEvolution(Learner):
             selection=learner_config.selection,
             fitness=learner_config.fitness,
             freeze=learner_config.freeze,
-            p0=first_frequencies(learner_config, config.seed),
+            p0=first_frequencies(config, painted),
             part=part_of(painted, credit) if painted and credit != "total" else None,
             seed=config.seed,
             device=compute.device,
@@ -330,7 +330,13 @@ class NetworkEvolution(Learner):
         )
 
 
-def first_frequencies(learner_config: EvolutionConfig, seed: int) -> Tensor | None:
-    """``p`` at first, uniform within ``p0`` of 1/2; None: uniform in [0, 1], as in Sec. 3.1."""
-    within = learner_config.p0
-    return None if within == 0.5 else 0.5 + 2 * within * (initial_frequencies(learner_config.genes, seed) - 0.5)
+def first_frequencies(config: Config, painted: Patterns | None) -> Tensor | None:
+    """``p`` at first, uniform within ``p0`` of 1/2 (0 or 1 of frozen filters); None: as in Sec. 3.1."""
+    learner_config: EvolutionConfig = config.learner
+    frozen = painted and config.network and config.network.frozen
+    if learner_config.p0 == 0.5 and not frozen:
+        return None
+    p = 0.5 + 2 * learner_config.p0 * (initial_frequencies(learner_config.genes, config.seed) - 0.5)
+    if painted and frozen:
+        p[: painted.hidden] = draw(p[: painted.hidden], config.seed, 0, range(1), stream="frozen")[0].double()
+    return p

@@ -36,7 +36,8 @@ def filter_topology(inputs: int, network: NetworkConfig, classes: int) -> Topolo
 class Patterns:
     """What each gene paints.
 
-    fields: ``[F, r^2, genes of a filter]`` float64; over a field, each sums to zero.
+    fields: ``[F, fields, r^2, genes of a field]`` float64; each sums to zero. A filter is one field, the same at every
+        place, or as many as places (``network.shared``).
     maps: ``[F, C, places^2, genes of a filter and class]`` float64.
     """
 
@@ -46,18 +47,22 @@ class Patterns:
     @property
     def n(self) -> int:
         """Genes: those of the filters, then those of each class, filter by filter."""
-        filters, _, filter_genes = self.fields.shape
-        return filters * filter_genes + self.maps[:, :, 0].numel()
+        return self.hidden + self.maps[:, :, 0].numel()
+
+    @property
+    def hidden(self) -> int:
+        """Those of the filters."""
+        return self.fields[:, :, 0].numel()
 
     def of_filters(self, x: Tensor) -> Tensor:
-        """The genes of each filter, ``[F, N, genes]``, in genotypes ``x: [N, n]``."""
-        filters, _, filter_genes = self.fields.shape
-        return x[:, : filters * filter_genes].view(len(x), filters, filter_genes).movedim(1, 0)
+        """The genes of each filter, ``[F, fields, N, genes]``, in genotypes ``x: [N, n]``."""
+        filters, count, _, genes = self.fields.shape
+        return x[:, : self.hidden].view(len(x), filters, count, genes).movedim(0, 2)
 
     def of_classes(self, x: Tensor) -> Tensor:
         """Those of each filter and class, ``[F, C, N, genes]``."""
         filters, classes, _, genes = self.maps.shape
-        return x[:, -filters * classes * genes :].view(len(x), classes, filters, genes).permute(2, 1, 0, 3)
+        return x[:, self.hidden :].view(len(x), classes, filters, genes).permute(2, 1, 0, 3)
 
 
 def drawn_patterns(
@@ -66,30 +71,33 @@ def drawn_patterns(
     """Patterns from a seed.
 
     Args:
-        filter_genes: of each filter.
+        filter_genes: of each filter; if not shared, of each of its fields.
         class_genes: of each class, for each filter.
         smooth: sd of the Gaussian, in pixels and in places.
     """
     assert network.filters
     stream = generator(seed, "patterns")
-    over_fields = [smooth_patterns(network.field, filter_genes, smooth, stream) for _ in range(network.filters)]
+    over_fields = [
+        torch.stack([smooth_patterns(network.field, filter_genes, smooth, stream) for _ in range(network.fields)])
+        for _ in range(network.filters)
+    ]
     over_maps = [
         torch.stack([smooth_patterns(network.places, class_genes, smooth, stream) for _ in range(classes)])
         for _ in range(network.filters)
     ]
-    return Patterns(torch.stack([p - p.mean(dim=0) for p in over_fields]), torch.stack(over_maps))
+    return Patterns(torch.stack([p - p.mean(dim=1, keepdim=True) for p in over_fields]), torch.stack(over_maps))
 
 
 def painted_matrix(patterns: Patterns, network: NetworkConfig, mean: Tensor) -> WeightMatrix:
     """``W`` of ``filter_topology``; ``mean: [inputs]`` is the mean training image."""
     seen, places = fields(len(mean), network), network.places**2
     n = torch.arange(patterns.n)
-    of_filters, of_classes = patterns.of_filters(n[None])[:, 0], patterns.of_classes(n[None])[:, :, 0]
+    of_filters, of_classes = patterns.of_filters(n[None])[:, :, 0], patterns.of_classes(n[None])[:, :, 0]
     which, values = [], []
     for painted, genes in zip(patterns.fields, of_filters, strict=True):
-        of_mean = -(mean.double()[seen] @ painted)  # [places, genes], what the mean image would excite
-        values.append(torch.cat([painted.expand(places, -1, -1), of_mean[:, None]], dim=1))
-        which.append(genes.expand_as(values[-1]))
+        of_mean = -(mean.double()[seen][:, None] @ painted)  # [places, 1, genes], what the mean image would excite
+        values.append(torch.cat([painted.expand(places, -1, -1), of_mean], dim=1))
+        which.append(genes[:, None].expand_as(values[-1]))
     for read, genes in zip(patterns.maps, of_classes, strict=True):
         values.append(read.transpose(0, 1))  # [places, C, genes]
         which.append(genes.expand_as(values[-1]))
@@ -102,13 +110,13 @@ def painted_matrix(patterns: Patterns, network: NetworkConfig, mean: Tensor) -> 
 def part_of(patterns: Patterns, credit: str) -> Tensor:
     """``[n]``, whose fitness counts for each gene (``Evolution(part=...)``).
 
-    With ``credit="class"``: 0, everybody's, for filters; ``1 + c`` for those of class ``c``. With ``"module"``:
-    ``1 + f`` for those of filter ``f``, and ``1 + F + c F + f`` for those by which class ``c`` reads it.
+    With ``credit="class"``: 0, everybody's, for filters; ``1 + c`` for those of class ``c``. With ``"module"``: a row
+    for each filter, or for each of its fields; then, class by class, one for those by which it reads each filter.
     """
     filters, classes, _, class_genes = patterns.maps.shape
-    filter_genes = patterns.fields.shape[2]
+    fields = patterns.fields[:, :, 0, 0].numel()
     if credit == "class":
-        hidden = torch.zeros(filters * filter_genes, dtype=torch.long)
+        hidden = torch.zeros(patterns.hidden, dtype=torch.long)
         return torch.cat([hidden, torch.arange(1, classes + 1).repeat_interleave(filters * class_genes)])
-    sizes = torch.tensor([filter_genes] * filters + [class_genes] * (filters * classes))
+    sizes = torch.tensor([patterns.hidden // fields] * fields + [class_genes] * (filters * classes))
     return torch.arange(1, 1 + len(sizes)).repeat_interleave(sizes)

@@ -34,20 +34,21 @@ class FilterModules:
         self.patterns = patterns
         self.fields = patterns.fields.to(mean.device, torch.float32)
         self.maps = patterns.maps.to(mean.device, torch.float32)
+        self.frozen = network.frozen
         self.seen = fields(len(mean), network).to(mean.device)
         self.mean = mean
         self.centre = centre
 
     def rewards(self, x: Tensor, images: Tensor, labels: Tensor, temperature: float) -> Tensor:
-        """Fitness of each individual and of its modules, ``[1 + F + C F, N]`` float64, in the order of ``part_of``.
+        """Fitness of each individual and of its modules, ``[K, N]`` float64: its own, and in the order of ``part_of``.
 
         Args:
             x: ``[N, n]`` bool.
             images, labels: ``[B, inputs]`` and ``[B]``.
             temperature: the logits are divided by this.
         """
-        own, filters, readouts = self.logits(x, images)
-        average = sum(heard.mean(dim=0) for heard in filters)
+        own, fields, readouts = self.logits(x, images)
+        average = torch.stack([heard.mean(dim=0) for heard in readouts]).sum(dim=0)
 
         def in_average_body(heard: Tensor) -> Tensor:
             return average + (heard - heard.mean(dim=0))
@@ -55,25 +56,33 @@ class FilterModules:
         def mean_reward(logits: Tensor) -> Tensor:
             return reward(logits, labels, temperature).mean(dim=1, dtype=torch.float64)
 
-        by_filter = torch.stack([mean_reward(in_average_body(heard)) for heard in filters])
+        by_field = [mean_reward(in_average_body(heard)).expand(len(x)) for heard in fields]
         shares = [share_of_class(in_average_body(heard) / temperature, labels) for heard in readouts]
-        return torch.cat([mean_reward(own)[None], by_filter, torch.stack(shares, dim=1).flatten(0, 1)])
+        return torch.cat([mean_reward(own)[None], torch.stack(by_field), torch.stack(shares, dim=1).flatten(0, 1)])
 
     def logits(self, x: Tensor, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """All of ``[N, C, B]`` float32: an individual's own; for each filter, what the average readout hears of its
-        map; and what its readouts hear of the average map."""
+        """All of ``[N, C, B]`` float32: an individual's own; what the average readout hears of each filter, or of each
+        field; and what its readouts hear of each filter's average map. Of frozen filters, nobody's own: ``[1, C, B]``.
+        """
         places, size = self.seen.shape
-        pixels = (images - self.mean)[:, self.seen].permute(2, 1, 0).reshape(size, -1)  # of every field
-        genes = self.patterns.of_filters(x), self.patterns.of_classes(x)
-        own, filters, readouts = images.new_zeros(()), [], []
+        pixels = (images - self.mean)[:, self.seen].permute(1, 2, 0)  # [places, r^2, B]
+        at_once = pixels.transpose(0, 1).reshape(size, -1)
+        genes = self.patterns.of_filters(x[:1] if self.frozen else x), self.patterns.of_classes(x)
+        own, fields, readouts = images.new_zeros(()), [], []
         for painted, read, of_filter, of_class in zip(self.fields, self.maps, *genes, strict=True):
-            kernels = of_filter.to(painted.dtype) @ painted.T  # [N, r^2]
+            kernels = of_filter.to(painted.dtype) @ painted.transpose(1, 2)  # [fields, N, r^2]
             readout = (of_class.to(read.dtype) @ read.transpose(1, 2)).transpose(0, 1)  # [N, C, places]
-            maps = (kernels @ pixels).relu_().view(len(x), places, len(images))
+            average_readout = readout.mean(dim=0)
+            if len(painted) == 1:
+                maps = (kernels[0] @ at_once).relu_().view(-1, places, len(images))
+                fields.append(self.centred(average_readout @ maps))
+            else:
+                maps = (kernels @ pixels).relu_().transpose(0, 1)
+                of_each = zip(average_readout.T[:, None, :, None], maps.transpose(0, 1)[:, :, None], strict=True)
+                fields += [self.centred(weight * activity) for weight, activity in of_each]
             own = own + self.centred(readout @ maps)
-            filters.append(self.centred(readout.mean(dim=0) @ maps))
             readouts.append(self.centred(readout @ maps.mean(dim=0)))
-        return own, filters, readouts
+        return own, fields, readouts
 
     def centred(self, logits: Tensor) -> Tensor:
         """Over the images, if so configured."""

@@ -78,7 +78,8 @@ class NetworkConfig:
     filters: int | None = key(None, "instead of hidden: filters that are the same at every place of a grid")
     field: int = key(7, "pixels of a filter's side")
     places: int = key(10, "of a filter, along each side of the image")
-    frozen: bool = key(False, "with filters, for learner=gradient: whether they stay as they were drawn")
+    shared: bool = key(True, "with filters: whether one is the same at every place, or each place has its own")
+    frozen: bool = key(False, "with filters: whether they stay as they were drawn")
 
     def __post_init__(self) -> None:
         at_least("network.filters", self.filters, 1)
@@ -101,6 +102,11 @@ class NetworkConfig:
         at_least("network.cap", self.cap, 1)
         fits = self.cap is None or self.cap <= min(self.layers)
         require(fits, f"network.cap must be at most network.hidden={self.hidden}, got {self.cap}")
+
+    @property
+    def fields(self) -> int:
+        """Of filters that are not the same at every place: how many each stands for."""
+        return 1 if self.shared else self.places**2
 
     @property
     def layers(self) -> tuple[int, ...]:

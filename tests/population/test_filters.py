@@ -35,12 +35,12 @@ SMALL = (
 
 
 @settings(deadline=None, max_examples=15)
-@given(st.integers(1, 3), st.integers(2, 6), st.integers(2, 5), st.integers(1, 4), st.booleans())
+@given(st.integers(1, 3), st.integers(2, 6), st.integers(2, 5), st.integers(1, 4), st.booleans(), st.booleans())
 def test_the_networks_are_convolutions_of_centred_images(
-    filters: int, field: int, places: int, class_genes: int, compiled: bool
+    filters: int, field: int, places: int, class_genes: int, compiled: bool, shared: bool
 ) -> None:
     side, classes, filter_genes = 14, 3, 4
-    network = NetworkConfig(filters=filters, field=field, places=places)
+    network = NetworkConfig(filters=filters, field=field, places=places, shared=shared)
     stream = torch.Generator().manual_seed(filters)
     images = torch.rand(7, side * side, generator=stream)
     mean = images.double().mean(dim=0)
@@ -58,11 +58,13 @@ def test_the_networks_are_convolutions_of_centred_images(
     hidden, outputs = weights[: topology.edges], weights[topology.edges :]
     for i in range(len(x)):
         own = hidden[:, i].view(filters, places**2, field**2 + 1)
-        kernels = own[:, 0, :-1].reshape(filters, 1, field, field)
-        assert torch.equal(own[:, :, :-1], own[:, :1, :-1].expand(-1, places**2, -1))  # the same at every place
+        same = torch.equal(own[:, :, :-1], own[:, :1, :-1].expand(-1, places**2, -1))
+        assert same if shared else not same
+        kernels = own[:, :, :-1].reshape(-1, 1, field, field)
         assert float(kernels.sum(dim=(1, 2, 3)).abs().max()) < 1e-9
         centred = (images.double() - mean).view(-1, 1, side, side)
-        maps = conv2d(centred, kernels)[:, :, starts][:, :, :, starts].relu().flatten(1)
+        everywhere = conv2d(centred, kernels)[:, :, starts][:, :, :, starts].view(len(images), filters, places**2, -1)
+        maps = everywhere.diagonal(dim1=2, dim2=3).relu().flatten(1)  # of each place's kernel, what it sees there
         expected = maps @ outputs[:, i].view(-1, classes)
         torch.testing.assert_close(found[i].T.double(), expected, rtol=1e-4, atol=1e-4)
         module = population.as_module(x[i].float())
@@ -71,15 +73,17 @@ def test_the_networks_are_convolutions_of_centred_images(
     torch.testing.assert_close(dense, found, rtol=1e-4, atol=1e-4)
 
 
-def test_what_gradients_train_is_the_same_network() -> None:
-    network = NetworkConfig(filters=3, field=4, places=3)
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_gradients_train_is_the_same_network(shared: bool) -> None:
+    network = NetworkConfig(filters=3, field=4, places=3, shared=shared)
     images = torch.rand(6, 196, generator=torch.Generator().manual_seed(0))
     trained = FilterNetwork(images.mean(dim=0), network, classes=5, seed=1)
     with torch.no_grad():
-        trained.biases.add_(torch.tensor([0.1, -0.2, 0.3]))
+        trained.biases.add_(torch.tensor([0.1, -0.2, 0.3]) * torch.arange(1.0, 1 + len(trained.biases))[:, None, None])
         trained.outputs.bias.add_(1)
     torch.testing.assert_close(trained.as_module()(images), trained(images)[0])
-    assert float(trained.kernels.detach().sum(dim=0).abs().max()) < 1e-5
+    assert float(trained.kernels.detach().sum(dim=1).abs().max()) < 1e-5
+    assert len(trained.kernels) == (1 if shared else 9)
     frozen = FilterNetwork(images.mean(dim=0), NetworkConfig(filters=3, field=4, places=3, frozen=True), 5, seed=1)
     assert [w.requires_grad for w in (frozen.kernels, frozen.biases, frozen.outputs.weight)] == [False, False, True]
 
@@ -201,6 +205,17 @@ def test_what_is_exported_answers_as_the_commonest_genotype() -> None:
     assert float((answers == images.test_labels).double().mean()) == pytest.approx(performance.modal, abs=0.002)
 
 
+def test_frozen_filters_stay_as_they_were_drawn() -> None:
+    learner, _ = made("network.frozen=true", "learner.population=200")
+    before = learner.evolution.p.clone()
+    for _ in range(5):
+        learner.step()
+    hidden = slice(0, 20)
+    assert torch.equal(learner.evolution.p[hidden], before[hidden])
+    assert sorted(set(before[hidden].tolist())) == [0, 1]
+    assert bool((learner.evolution.p != before)[20:].all())
+
+
 def test_it_learns() -> None:
     learner, images = made("learner.population=200", "data.per_class=50", "learner.genes=1040")
     before = learner.performance(images.test_images, images.test_labels, 20).mean
@@ -215,6 +230,11 @@ def test_it_learns() -> None:
         (("network.field=27",), "network.field=27 at network.places=4 does not fit into images of 28 x 28 pixels"),
         (("network.places=30",), "network.field=7 at network.places=30 does not fit"),
         (("learner.genes=141",), "learner.genes must be 10 for each of 2 filters, and as many more"),
+        (("network.shared=false",), "learner.genes must be 10 for each of 32 fields, and as many more"),
+        (
+            ("network.frozen=true", "learner.mutation=0.1"),
+            "network.frozen=true keeps genes as they are: set learner.mutation=0",
+        ),
         (("learner.genes=20",), "as in learner.genes=3020; got 20"),
         (("network.filters=null", "learner.genes=140"), "learner.credit=module needs the genes of network.filters"),
         (("learner.batch=null",), "keep all logits of a generation: set learner.batch=100"),

@@ -23,48 +23,53 @@ def images_of(count: int, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def written_out(patterns: Patterns, network: NetworkConfig, mean: Tensor, x: Tensor, images: Tensor) -> Tensor:
-    """What class ``c`` of individual ``j`` hears of filter ``f`` of individual ``i``: ``[F, i, j, C, B]`` float64."""
+    """What class ``c`` of ``j`` hears of filter ``f`` of ``i`` at each place: ``[F, places, i, j, C, B]`` float64."""
     seen = fields(len(mean), network)
     filters, classes = patterns.maps.shape[:2]
-    heard = torch.zeros(filters, len(x), len(x), classes, len(images), dtype=torch.float64)
+    heard = torch.zeros(filters, len(seen), len(x), len(x), classes, len(images), dtype=torch.float64)
     of_filters, of_classes = patterns.of_filters(x.double()), patterns.of_classes(x.double())
     for f in range(filters):
         for i in range(len(x)):
-            kernel = patterns.fields[f] @ of_filters[f, i]
-            maps = ((images - mean).double()[:, seen] @ kernel).clamp(min=0)  # [B, places]
+            kernels = (patterns.fields[f] @ of_filters[f, :, i, :, None])[:, :, 0].expand(len(seen), -1)
+            maps = ((images - mean).double()[:, seen] * kernels).sum(dim=2).clamp(min=0)  # [B, places]
             for j in range(len(x)):
                 for c in range(classes):
-                    heard[f, i, j, c] = maps @ (patterns.maps[f, c] @ of_classes[f, c, j])
-    return heard - heard.mean(dim=4, keepdim=True)
+                    heard[f, :, i, j, c] = (maps * (patterns.maps[f, c] @ of_classes[f, c, j])).T
+    return heard - heard.mean(dim=-1, keepdim=True)
 
 
 @settings(deadline=None, max_examples=10)
-@given(st.integers(1, 3), st.integers(1, 4), st.integers(3, 5), st.integers(2, 6))
-def test_each_module_is_judged_in_the_average_body(filters: int, genes: int, classes: int, N: int) -> None:
-    network = NetworkConfig(filters=filters, field=5, places=3)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(3, 5), st.integers(2, 5), st.booleans())
+def test_each_module_is_judged_in_the_average_body(
+    filters: int, genes: int, classes: int, N: int, shared: bool
+) -> None:
+    network = NetworkConfig(filters=filters, field=5, places=3, shared=shared)
     patterns = drawn_patterns(network, genes, genes + 1, 1.0, classes, seed=1)
     images, labels = images_of(9, classes)
     mean, temperature = images.mean(dim=0), 5.0
     x = torch.rand(N, patterns.n, generator=torch.Generator().manual_seed(N)) < 0.5
     found = FilterModules(patterns, network, mean, centre=True).rewards(x, images, labels, temperature)
-    heard = written_out(patterns, network, mean, x, images) / temperature
+    by_place = written_out(patterns, network, mean, x, images) / temperature
+    heard = by_place.sum(dim=1)  # [F, i, j, C, B]
     average = heard.mean(dim=(1, 2)).sum(dim=0)  # [C, B]
+    fields = (by_place if not shared else heard[:, None]).flatten(0, 1)
     most = torch.tensor(classes).log() ** 2
-    assert found.shape == (1 + filters * (1 + classes), N)
+    assert found.shape == (1 + len(fields) + filters * classes, N)
     for i in range(N):
 
         def reward(z: Tensor) -> float:
             return float((most - cross_entropy(z.T, labels, reduction="none")).clamp(min=0).mean())
 
         assert float(found[0, i]) == pytest.approx(reward(heard[:, i, i].sum(dim=0)), abs=1e-4)
+        for k, field in enumerate(fields):
+            in_average_body = average + field[i].mean(dim=0) - field.mean(dim=(0, 1))
+            assert float(found[1 + k, i]) == pytest.approx(reward(in_average_body), abs=1e-4)
         for f in range(filters):
-            in_average_body = average + heard[f, i].mean(dim=0) - heard[f].mean(dim=(0, 1))
-            assert float(found[1 + f, i]) == pytest.approx(reward(in_average_body), abs=1e-4)
             for c in range(classes):
                 z = average.clone()
                 z[c] += heard[f, :, i, c].mean(dim=0) - heard[f, :, :, c].mean(dim=(0, 1))
                 share = (z[c] * (labels == c) - z.logsumexp(dim=0)).mean()
-                assert float(found[1 + filters + c * filters + f, i]) == pytest.approx(float(share), abs=1e-4)
+                assert float(found[1 + len(fields) + c * filters + f, i]) == pytest.approx(float(share), abs=1e-4)
 
 
 def test_of_individuals_alike_but_for_one_module_it_is_their_own() -> None:

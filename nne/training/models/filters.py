@@ -1,4 +1,4 @@
-"""Filters that are the same at every place of a grid, under a full output layer: what gradients train of them."""
+"""Filters on a grid of places, the same at each or not, under a full output layer: what gradients train of them."""
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ def smooth_patterns(side: int, count: int, width: float, stream: torch.Generator
 class FilterNetwork(nn.Module):
     """``relu(w_f . pixels of a field + b_f)`` for every filter and place, and an output layer with a bias.
 
+    ``kernels: [1, r^2, F]`` are the same at every place; if not shared, they are ``[places^2, r^2, F]``.
+
     Pixels are centred by ``mean``, ``[inputs]``. A filter begins as a smooth pattern whose weights sum to zero, of the
     kind that genes paint; ``frozen`` filters stay as they were drawn.
     """
@@ -57,9 +59,11 @@ class FilterNetwork(nn.Module):
         self.register_buffer("seen_at", fields(len(mean), network), persistent=False)
         self.register_buffer("mean", mean.cpu(), persistent=False)
         stream = generator(seed, "initial weights")
-        patterns = smooth_patterns(network.field, network.filters, SMOOTH, stream).float() * (1.5 / network.field)
-        self.kernels = nn.Parameter(patterns - patterns.mean(dim=0), requires_grad=not network.frozen)
-        self.biases = nn.Parameter(torch.zeros(network.filters), requires_grad=not network.frozen)
+        count = network.filters * network.fields
+        patterns = smooth_patterns(network.field, count, SMOOTH, stream).float() * (1.5 / network.field)
+        by_place = (patterns - patterns.mean(dim=0)).view(-1, network.filters, network.fields).permute(2, 0, 1)
+        self.kernels = nn.Parameter(by_place.contiguous(), requires_grad=not network.frozen)
+        self.biases = nn.Parameter(torch.zeros(network.fields, 1, network.filters), requires_grad=not network.frozen)
         units = network.filters * network.places**2
         self.outputs = nn.Linear(units, classes)
         self.outputs.weight = nn.Parameter(uniform((classes, units), units**-0.5, stream))
@@ -71,15 +75,16 @@ class FilterNetwork(nn.Module):
 
     def as_module(self) -> nn.Module:
         """With a full matrix, filter by filter and place by place."""
-        filters, (places, size), inputs = self.kernels.shape[1], self.seen_at.shape, len(self.mean)
+        filters, (places, size), inputs = self.kernels.shape[2], self.seen_at.shape, len(self.mean)
         seen_at = self.seen_at.expand(filters, places, size)
-        weights = self.kernels.T[:, None].expand(filters, places, size)
+        weights = self.kernels.permute(2, 0, 1).expand(filters, places, size)
         matrix = weights.new_zeros(filters, places, inputs).scatter(2, seen_at, weights).flatten(0, 1).detach()
-        biases = self.biases.detach().repeat_interleave(places) - matrix @ self.mean
+        biases = self.biases.detach()[:, 0].T.expand(filters, places).flatten() - matrix @ self.mean
         return nn.Sequential(*hidden(matrix, None, biases), linear(self.outputs.weight, self.outputs.bias))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``[1, B, C]`` of images ``[B, inputs]``."""
-        maps = ((images - self.mean)[:, self.seen_at] @ self.kernels + self.biases).relu()
-        logits: Tensor = self.outputs(maps.transpose(1, 2).flatten(1))
+        pixels = (images - self.mean)[:, self.seen_at].transpose(0, 1)  # [places, B, r^2]
+        maps = (pixels @ self.kernels + self.biases).relu()
+        logits: Tensor = self.outputs(maps.permute(1, 2, 0).flatten(1))
         return logits[None]
