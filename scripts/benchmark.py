@@ -15,6 +15,9 @@ what these kernels are compiled to, which wants no GPU.
 `peers` sets evolution beside what a user would pick instead (`pip install -e '.[bench]'`); `tune` is how those were
 tuned.
 
+`genomes` is a generation of filters and of fields beside the random graph; `filter_peers` sets evolution strategies
+beside it on the network of filters, as `tune_filter_peers` tuned them.
+
 `pbo` is no speed: the 25 functions of IOHprofiler's PBO suite by `nne.optimize` and by what people use for bits; what
 is known already, in `outputs/pbo/attempts.jsonl`, is not run again.
 
@@ -34,6 +37,8 @@ from statistics import median
 
 from rich.table import Table
 
+from benchmarks.filter_peers import filter_peers, tune_filter_peers
+from benchmarks.genomes import genomes
 from benchmarks.gpu import gpu, timed
 from benchmarks.handwriting import handwriting
 from benchmarks.instructions import instructions
@@ -116,6 +121,9 @@ BENCHMARKS = {
     "dnn": (dnn, DOPAMINE),
     "peers": (peers, PAPER),
     "tune": (tune, PAPER),
+    "genomes": (genomes, PAPER),
+    "filter_peers": (filter_peers, PAPER),
+    "tune_filter_peers": (tune_filter_peers, PAPER),
     "gpu": (gpu, PAPER),
     "instructions": (instructions, PAPER),
     "islands": (islands, PAPER),

@@ -6,53 +6,104 @@ from statistics import mean, median
 from nne.training.io.results import Row, Run, grouped, seeds, spread
 from reporting.tables import Experiments, on_one
 
-FLOOR, CEILING = "filters as they were drawn, Adam above: the floor", "all layers by Adam: the ceiling"
-EVOLVED, TRAINED = "nne_filters_mnist10", "adam_filters_mnist10"
-KEYS = ("network.filters", "network.frozen", "learner.population", "learner.epsilon", "data.per_class", "data.jitter")
+FLOOR, CEILING = "hidden layer as it was drawn, Adam above: the floor", "all layers by Adam: the ceiling"
+TRAINED, ABLATED = "adam_filters_mnist10", "nne_filters_mnist10"
+EVOLVED = {
+    "nne_filters_mnist10": "all layers evolve",
+    "nne_filters_mnist10_all": "all layers evolve",
+    "nne_filters_mnist5": "all layers evolve",
+    "nne_fields_mnist10": "all layers evolve",
+    "nne_readout_mnist10": "the readout evolves",
+}
+TASK = ("data.classes", "data.per_class", "network.filters", "network.shared")
+KEYS = ("network.frozen", "learner.genes", "learner.population", "trainer.max_steps")
+CHANGES: dict[str, tuple[str, object]] = {
+    "images without jitter": ("data.jitter", 0),
+    "a class's genes by its own share, filters by the total": ("learner.credit", "class"),
+    "all genes by the total": ("learner.credit", "total"),
+    "rough patterns": ("learner.smooth", 0),
+    "logits that are not centred": ("learner.centre_logits", False),
+    "p begins anywhere": ("learner.p0", 0.5),
+    "nothing shared between places": ("network.shared", False),
+    "filters as they were drawn": ("network.frozen", True),
+}
+
+
+def changed(run: Run) -> tuple[str, ...]:
+    """What has been taken from the experiment of an evolution."""
+    fields = run.experiment == "nne_fields_mnist10", run.experiment == "nne_readout_mnist10"
+    own = {"network.shared": fields[0], "network.frozen": fields[1]}
+    return tuple(name for name, (key, value) in CHANGES.items() if run.key(key) == value and not own.get(key))
 
 
 def chosen(runs: list[Run]) -> list[Run]:
-    """The runs that the table is about."""
-    return [run for run in on_one(runs) if run.experiment in (EVOLVED, TRAINED)]
+    """The runs that the tables are about."""
+    return [run for run in on_one(runs) if run.experiment in (*EVOLVED, TRAINED)]
 
 
 def kind(run: Run) -> str:
     """How the hidden layer came to be what it is."""
-    if run.experiment == EVOLVED:
-        return "all layers evolve"
-    return FLOOR if run.key("network.frozen") else CEILING
+    return EVOLVED.get(run.experiment) or (FLOOR if run.key("network.frozen") else CEILING)
 
 
 def evaluations(run: Run) -> str:
     """Millions of individuals times images."""
-    if run.experiment != EVOLVED:
+    if run.experiment == TRAINED:
         return ""
-    return f"{run.summary['steps'] * run.key('learner.population') * run.key('learner.batch') / 1e6:.0f}"
+    return f"{run.summary['steps'] * run.key('learner.population') * run.key('learner.batch') / 1e6:.1f}"
+
+
+def task(run: Run) -> tuple[object, ...]:
+    """What has the same floor and ceiling."""
+    return tuple(str(run.key(name)) for name in TASK)
+
+
+def by_task(runs: list[Run]) -> dict[tuple[object, ...], list[Run]]:
+    """Runs by what they have to learn, and with which network."""
+    found: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        found.setdefault(task(run), []).append(run)
+    return found
+
+
+def images(run: Run) -> str:
+    """How many, and of which digits if not of all."""
+    classes, each = run.key("data.classes"), run.key("data.per_class")
+    count = f"{len(classes) * each:,}" if each else "all"
+    return count if len(classes) == 10 else f"{count}, of {', '.join(map(str, classes))}"
+
+
+def network(run: Run) -> str:
+    """How many filters; or fields, if nothing is shared."""
+    count = run.key("network.filters")
+    return f"{count} filters" if run.key("network.shared") else f"{count * run.key('network.places') ** 2:,} fields"
 
 
 def filters(runs: list[Run], _: Experiments) -> list[Row]:
     """Test accuracy in %, mean ± standard error over seeds; seconds are medians.
 
-    Gained: of what Adam gains over the floor with as many filters, where all three are there.
+    Gained: of what Adam gains over the floor with the same network and images, where all three are there.
     """
-    found = grouped(chosen(runs), *KEYS)
-    groups = list(found.values())
-    reached = {(kind(g[0]), g[0].key("network.filters")): mean(run.accuracy for run in g) for g in groups}
+    whole = [run for run in chosen(runs) if run.experiment == TRAINED or not changed(run)]
+    groups = [same for of in by_task(whole).values() for same in grouped(of, *KEYS).values()]
+    reached = {(kind(g[0]), task(g[0])): mean(run.accuracy for run in g) for g in groups}
+    order = [CEILING, *dict.fromkeys(EVOLVED.values()), FLOOR]
     rows = []
-    for group in groups:
-        count = group[0].key("network.filters")
-        floor, ceiling = (reached.get((of, count)) for of in (FLOOR, CEILING))
+    for group in sorted(groups, key=lambda g: (images(g[0]), network(g[0]), order.index(kind(g[0])))):
+        one = group[0]
+        floor, ceiling = (reached.get((of, task(one))) for of in (FLOOR, CEILING))
         own = mean(run.accuracy for run in group)
         gained = "" if floor is None or ceiling is None else f"{100 * (own - floor) / (ceiling - floor):.0f} %"
-        N = group[0].key("learner.population")
+        genes = one.key("learner.genes")
         rows.append(
             {
-                "how": kind(group[0]),
-                "filters": str(count),
-                "N": str(N or ""),
+                "images": images(one),
+                "network": network(one),
+                "how": kind(one),
+                "genes": f"{genes:,}" if genes else "",
                 "test accuracy, %": spread((run.accuracy for run in group), 2),
                 "gained": gained,
-                "evaluations, millions": evaluations(group[0]),
+                "evaluations, millions": evaluations(one),
                 "seeds": seeds(group),
                 "seconds": f"{median(run.summary['seconds'] for run in group):.0f}",
             }
@@ -60,4 +111,29 @@ def filters(runs: list[Run], _: Experiments) -> list[Row]:
     return rows
 
 
-TABLES: dict[str, Callable[[list[Run], Experiments], list[Row]]] = {"filters": filters}
+def filters_ablation(runs: list[Run], _: Experiments) -> list[Row]:
+    """The experiment of ten filters with one thing taken away at a time, at equal evaluations."""
+    evolved = [run for run in chosen(runs) if run.experiment == ABLATED and len(changed(run)) <= 1]
+    ten = [run for run in evolved if run.key("network.filters") == 10 and images(run) == "2,000"]
+    by_change: dict[tuple[str, ...], list[Run]] = {}
+    for run in ten:
+        by_change.setdefault(changed(run), []).append(run)
+    if len(by_change) < 2 or () not in by_change:
+        return []
+    all_of_it = mean(run.accuracy for run in by_change[()])
+    return [
+        {
+            "taken away": "".join(change) or "nothing",
+            "test accuracy, %": spread((run.accuracy for run in group), 2),
+            "lost": f"{all_of_it - mean(run.accuracy for run in group):.2f}" if change else "",
+            "evaluations, millions": evaluations(group[0]),
+            "seeds": seeds(group),
+        }
+        for change, group in sorted(by_change.items(), key=lambda item: -mean(run.accuracy for run in item[1]))
+    ]
+
+
+TABLES: dict[str, Callable[[list[Run], Experiments], list[Row]]] = {
+    "filters": filters,
+    "filters_ablation": filters_ablation,
+}

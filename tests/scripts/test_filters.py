@@ -16,14 +16,20 @@ def test_what_evolution_gains_of_what_gradients_gain(tmp_path: Path) -> None:
             tmp_path / f"f{seed}", "adam_filters_mnist10", "network.frozen=true", f"seed={seed}", test_accuracy=0.93
         )
     finished(
-        tmp_path / "alone", "nne_filters_mnist10", "network.filters=20", "learner.genes=31200", test_accuracy=0.971
+        tmp_path / "alone", "nne_filters_mnist10", "network.filters=20", "learner.genes=64000", test_accuracy=0.971
     )
-    rows = {(row["how"], row["filters"]): row for row in filters.filters(find_runs([tmp_path]), {})}
-    evolved = rows["all layers evolve", "10"]
+    finished(tmp_path / "rough", "nne_filters_mnist10", "learner.smooth=0", test_accuracy=0.95)
+    finished(tmp_path / "both", "nne_filters_mnist10", "learner.smooth=0", "data.jitter=0", test_accuracy=0.94)
+    runs = find_runs([tmp_path])
+    rows = {(row["how"], row["network"]): row for row in filters.filters(runs, {})}
+    evolved = rows["all layers evolve", "10 filters"]
     assert (evolved["test accuracy, %"], evolved["gained"], evolved["seeds"]) == ("97.00 ± 1.00", "80 %", "0,1")
-    assert evolved["evaluations, millions"] == "2"  # 20 generations of 1,024 individuals and 100 images
-    assert rows[filters.FLOOR, "10"]["gained"] == "0 %"
-    assert rows["all layers evolve", "20"]["gained"] == ""
+    assert evolved["evaluations, millions"] == "0.1"  # 20 generations of 64 individuals and 100 images
+    assert rows[filters.FLOOR, "10 filters"]["gained"] == "0 %"
+    assert rows["all layers evolve", "20 filters"]["gained"] == ""
+    nothing, rough = filters.filters_ablation(runs, {})
+    assert (nothing["taken away"], nothing["test accuracy, %"]) == ("nothing", "97.00 ± 1.00")
+    assert (rough["taken away"], rough["lost"], rough["seeds"]) == ("rough patterns", "2.00", "0")
 
 
 def test_what_was_published_stands_apart_from_the_zoo_s_own_networks(tmp_path: Path) -> None:
