@@ -4,6 +4,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from nne.population.filters import Patterns
 from nne.population.weights import WeightMatrix
 from nne.training.logging import figures
 from nne.training.models.network import Topology
@@ -63,6 +64,23 @@ def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation:
     axes.imshow(sheet.numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
     axes.set_axis_off()
     axes.set_title(f"Receptive fields of W p after {generation} generations: red for, blue against", fontsize=9)
+    return figure
+
+
+def filters(patterns: Patterns, first: Tensor, p: Tensor, generation: int) -> Figure:
+    """What genes paint in the mean network ``W p``: each filter as it began, and below it as it is."""
+    count, _, size, _ = patterns.fields.shape
+    side = int(size**0.5)
+    figure, axes = figures.new(0.6 * count + 0.4, 1.7)
+    rows = []
+    for frequencies in (first, p):
+        genes = patterns.of_filters(frequencies.cpu().double()[None])[:, 0, 0, :, None]
+        kernels = (patterns.fields[:, 0] @ genes).view(count, side, side)
+        kernels = kernels / kernels.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+        rows.append(torch.nn.functional.pad(kernels, (0, 1, 0, 1), value=torch.nan).transpose(0, 1).flatten(1))
+    axes.imshow(torch.cat(rows).numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
+    axes.set_axis_off()
+    axes.set_title(f"Filters of W p at first, and after {generation} generations", fontsize=9)
     return figure
 
 

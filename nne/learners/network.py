@@ -58,7 +58,7 @@ class NetworkEvolution(Learner):
 
         self.population, self.tested = populations(config, data, compute)
         network, credit = config.network, learner_config.credit
-        painted = patterns(config, len(data.classes)) if network and network.filters else None
+        self.painted = painted = patterns(config, len(data.classes)) if network and network.filters else None
         self.modules: FilterModules | None = None
         if network and painted and credit == "module":
             mean = self.images.mean(dim=0)
@@ -306,7 +306,10 @@ class NetworkEvolution(Learner):
         counts = self.confusion(images, labels)
         yield "confusion", confusion(counts, f"Individuals after {self.generation} generations")
         square = int(images.shape[1] ** 0.5) ** 2 == images.shape[1]
-        if isinstance(self.tested, SparseNetworks) and square:
+        if self.painted and self.painted.fields.shape[1] == 1:
+            first, now = self.history[0], self.evolution.p
+            yield "filters", figures.filters(self.painted, first, now, self.generation)
+        elif isinstance(self.tested, SparseNetworks) and square:
             topology, W = self.tested.topology, self.tested.whole
             yield "receptive_fields", figures.receptive_fields(topology, W, self.evolution.p, self.generation)
 

@@ -216,6 +216,14 @@ def test_frozen_filters_stay_as_they_were_drawn() -> None:
     assert bool((learner.evolution.p != before)[20:].all())
 
 
+@pytest.mark.parametrize(("shared", "picture"), [("true", "filters"), ("false", "receptive_fields")])
+def test_what_became_of_filters_is_a_picture(shared: str, picture: str) -> None:
+    learner, images = made(f"network.shared={shared}", "learner.filter_genes=1", "learner.genes=112")
+    learner.step()
+    names = [name for name, _ in learner.figures(images.test_images, images.test_labels)]
+    assert names == ["convergence", "trajectories", "confusion", picture]
+
+
 def test_it_learns() -> None:
     learner, images = made("learner.population=200", "data.per_class=50", "learner.genes=1040")
     before = learner.performance(images.test_images, images.test_labels, 20).mean
@@ -240,6 +248,8 @@ def test_it_learns() -> None:
         (("learner.batch=null",), "keep all logits of a generation: set learner.batch=100"),
         (("learner.credit=mine",), "learner.credit must be one of total, class, module, got mine"),
         (("learner.freeze=0.01",), "learner.credit=module needs all genes: set learner.freeze=null, got 0.01"),
+        (("learner.expression=relu",), "network.filters needs weights W x: set learner.expression=identity, got relu"),
+        (("network.cap=5",), "learner.credit=module knows no network.cap=5: set learner.credit=class"),
         (("learner.selection=pbil",), "fitness by parts is not for selection=pbil"),
         (("learner.mutation=0.5",), "learner.mutation must be from 0 to below 0.5, got 0.5"),
         (("learner.p0=0.6",), "learner.p0 must be greater than 0 and at most 0.5, got 0.6"),
