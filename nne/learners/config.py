@@ -94,10 +94,8 @@ class EvolutionConfig(LearnerConfig):
         if shared:
             require(network.module is None, f"network.filters cannot be had with network.module={network.module}")
             self.class_genes(network, len(config.images.classes))
-            linear = self.expression == "identity"
-            require(
-                linear, f"network.filters needs weights W x: set learner.expression=identity, got {self.expression}"
-            )
+            g = self.expression
+            require(g == "identity", f"network.filters needs weights W x: set learner.expression=identity, got {g}")
             whole = network.cap is None or self.credit != "module"
             require(whole, f"learner.credit=module knows no network.cap={network.cap}: set learner.credit=class")
         frozen = shared and network.frozen

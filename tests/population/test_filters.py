@@ -216,9 +216,9 @@ def test_frozen_filters_stay_as_they_were_drawn() -> None:
     assert bool((learner.evolution.p != before)[20:].all())
 
 
-@pytest.mark.parametrize(("shared", "picture"), [("true", "filters"), ("false", "receptive_fields")])
-def test_what_became_of_filters_is_a_picture(shared: str, picture: str) -> None:
-    learner, images = made(f"network.shared={shared}", "learner.filter_genes=1", "learner.genes=112")
+@pytest.mark.parametrize(("shared", "genes", "picture"), [(True, 42, "filters"), (False, 112, "receptive_fields")])
+def test_what_became_of_filters_is_a_picture(shared: bool, genes: int, picture: str) -> None:
+    learner, images = made(f"network.shared={shared}", "learner.filter_genes=1", f"learner.genes={genes}")
     learner.step()
     names = [name for name, _ in learner.figures(images.test_images, images.test_labels)]
     assert names == ["convergence", "trajectories", "confusion", picture]
