@@ -182,8 +182,8 @@ class PGPE(Strategy):
 
 TUNED: dict[str, tuple[type[Strategy], Setting]] = {
     "evosax Open_ES": (OpenES, Setting(0.01, 0.03, 64)),
-    "EvoTorch PGPE": (PGPE, Setting(0.01, 0.03, 64)),
-    "rank-1 ES (EGGROLL)": (RankOne, Setting(0.003, 0.01, 64)),
+    "EvoTorch PGPE": (PGPE, Setting(0.01, 0.1, 100)),
+    "rank-1 ES (EGGROLL)": (RankOne, Setting(0.003, 0.03, 10)),
 }
 
 

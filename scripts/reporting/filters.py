@@ -3,8 +3,12 @@
 from collections.abc import Callable
 from statistics import mean, median
 
+from matplotlib.figure import Figure
+
 from nne.training.io.results import Row, Run, grouped, seeds, spread
+from nne.training.logging import figures
 from reporting.tables import Experiments, on_one
+from reporting.zoo import averaged
 
 FLOOR, CEILING = "hidden layer as it was drawn, Adam above: the floor", "all layers by Adam: the ceiling"
 TRAINED, ABLATED = "adam_filters_mnist10", "nne_filters_mnist10"
@@ -111,13 +115,39 @@ def filters(runs: list[Run], _: Experiments) -> list[Row]:
     return rows
 
 
+def ablated(runs: list[Run]) -> dict[tuple[str, ...], list[Run]]:
+    """The runs of ten filters on 2,000 images, by what was taken away, if no more than one thing was."""
+    evolved = [run for run in chosen(runs) if run.experiment == ABLATED and len(changed(run)) <= 1]
+    by_change: dict[tuple[str, ...], list[Run]] = {}
+    for run in evolved:
+        if run.key("network.filters") == 10 and images(run) == "2,000":
+            by_change.setdefault(changed(run), []).append(run)
+    return by_change
+
+
+def learning(runs: list[Run], _: Experiments) -> Figure | None:
+    """Test accuracy of individuals against evaluations, with one thing taken away; floor and ceiling."""
+    by_change = ablated(runs)
+    if () not in by_change:
+        return None
+    figure, axes = figures.new(6.0, 4.0)
+    for i, (change, group) in enumerate(sorted(by_change.items())):
+        steps, accuracies = averaged(run.column(run.headline) for run in group)
+        each = group[0].key("learner.population") * group[0].key("learner.batch") / 1e6
+        label = "".join(change) or "the experiment as it is"
+        axes.plot([s * each for s in steps], [100 * a for a in accuracies], **figures.series_style(i), label=label)
+    for kind_of, line in ((CEILING, "-"), (FLOOR, ":")):
+        same = [run for run in chosen(runs) if kind(run) == kind_of and task(run) == task(by_change[()][0])]
+        if same:
+            axes.axhline(mean(run.accuracy for run in same), color="#999999", linestyle=line, label=kind_of)
+    axes.set(xlabel="evaluations, millions", ylabel="test accuracy, %", ylim=(90, 98.5))
+    figures.legend(figure, axes, columns=1)
+    return figure
+
+
 def filters_ablation(runs: list[Run], _: Experiments) -> list[Row]:
     """The experiment of ten filters with one thing taken away at a time, at equal evaluations."""
-    evolved = [run for run in chosen(runs) if run.experiment == ABLATED and len(changed(run)) <= 1]
-    ten = [run for run in evolved if run.key("network.filters") == 10 and images(run) == "2,000"]
-    by_change: dict[tuple[str, ...], list[Run]] = {}
-    for run in ten:
-        by_change.setdefault(changed(run), []).append(run)
+    by_change = ablated(runs)
     if len(by_change) < 2 or () not in by_change:
         return []
     all_of_it = mean(run.accuracy for run in by_change[()])

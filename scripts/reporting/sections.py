@@ -164,6 +164,7 @@ PARTS = [
         "The same network of filters: evolved, trained by Adam, and as it was drawn.",
         lambda runs, _: filters.chosen(runs),
         filters.TABLES,
+        {"filters_learning": filters.learning},
     ),
     Part(
         "Other learners",

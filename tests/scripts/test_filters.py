@@ -29,6 +29,7 @@ def test_what_evolution_gains_of_what_gradients_gain(tmp_path: Path) -> None:
     assert rows["all layers evolve", "20 filters"]["gained"] == ""
     nothing, rough = filters.filters_ablation(runs, {})
     assert (nothing["taken away"], nothing["test accuracy, %"]) == ("nothing", "97.00 ± 1.00")
+    assert filters.learning(runs, {}) is not None
     assert (rough["taken away"], rough["lost"], rough["seeds"]) == ("rough patterns", "2.00", "0")
 
 
