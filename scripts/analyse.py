@@ -20,14 +20,13 @@ from nne.analysis.architecture import Structure, logits, structure, without_idle
 from nne.analysis.gradient import alignment
 from nne.genome import draw
 from nne.learners.evolved import Evolved, evolved
-from nne.learners.network import NetworkEvolution
-from nne.population.weights import sparse_weight_matrix
+from nne.learners.network import CALIBRATE, NetworkEvolution
+from nne.population.factory import blueprint
 from nne.training import data, device
 from nne.training.errors import exit_code, require
 from nne.training.io.results import Row, publish, spread
 from nne.training.logging import figures
 from nne.training.logging.progress import track
-from nne.training.models.network import sparse_topology
 
 INDIVIDUALS = 5  # measured of every population
 SHARES = (0.25, 0.5, 0.75, 0.9)  # of the weakest links that are cut
@@ -60,27 +59,29 @@ def architecture(runs: list[Evolved], out: Path, _: int) -> list[Row]:
 
 def networks(run: Evolved) -> Measured:
     """Of one run. Individuals are drawn from each milestone's ``p``; hidden units are judged on training images."""
-    network, learner_config, seed = run.config.network, run.config.learner, run.config.seed
+    network, seed = run.config.network, run.config.seed
     require(network is not None and not network.module, "a run's network.module has no hidden units to count")
     assert network is not None
     images = data.load(run.config.images, seed)
-    topology = sparse_topology(images.train_images.shape[1], network, len(images.classes), seed)
-    W = sparse_weight_matrix(topology.links, learner_config.genes, network.beta, seed, learner_config.expression)
+    topology, W = blueprint(run.config, images)
+    learnt, unseen = (topology.with_light(each) for each in (images.train_images, images.test_images))
+    zero_by = learnt[:: max(len(learnt) // CALIBRATE, 1)] if run.config.learner.centre_logits else None
     present = [cells >= 0 for cells in topology.slots()]
     milestones: Measured = {}
     for generation, p in run.history.items():
         x = draw(p, seed, generation, range(INDIVIDUALS), stream="architecture")
         made = [matrix.float() for matrix in topology.matrices(W.weights(x).T)]
-        measured: Structure = structure(made, present, images.train_images)
+        measured: Structure = structure(made, present, learnt)
 
         def accuracy(matrices: list[Tensor]) -> float:
-            answers = logits(matrices, images.test_images).argmax(dim=1)
+            zero = 0 if zero_by is None else logits(matrices, zero_by).mean(dim=2, keepdim=True)
+            answers = (logits(matrices, unseen) - zero).argmax(dim=1)
             return 100 * float((answers == images.test_labels).double().mean())
 
         milestones[generation] = {
             **{NAMES[name]: value * (100 if "%" in NAMES[name] else 1) for name, value in measured._asdict().items()},
             "accuracy, %": accuracy(made),
-            "without idle units": accuracy(without_idle_units(made, images.train_images)),
+            "without idle units": accuracy(without_idle_units(made, learnt)),
             **{f"without {share:.0%} of links": accuracy(without_weakest(made, share)) for share in SHARES},
         }
     return milestones

@@ -67,18 +67,21 @@ def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation:
     return figure
 
 
-def filters(patterns: Patterns, first: Tensor, p: Tensor, generation: int) -> Figure:
-    """What genes paint in the mean network ``W p``: each filter as it began, and below it as it is."""
+def painted(patterns: Patterns, p: Tensor) -> Tensor:
+    """A sheet of the filters of ``W p`` side by side, scaled one by one to [-1, 1]; between them it is NaN."""
     count, _, size, _ = patterns.fields.shape
     side = int(size**0.5)
-    figure, axes = figures.new(0.6 * count + 0.4, 1.7)
-    rows = []
-    for frequencies in (first, p):
-        genes = patterns.of_filters(frequencies.cpu().double()[None])[:, 0, 0, :, None]
-        kernels = (patterns.fields[:, 0] @ genes).view(count, side, side)
-        kernels = kernels / kernels.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
-        rows.append(torch.nn.functional.pad(kernels, (0, 1, 0, 1), value=torch.nan).transpose(0, 1).flatten(1))
-    axes.imshow(torch.cat(rows).numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
+    genes = patterns.of_filters(p.cpu().double()[None])[:, 0, 0, :, None]
+    kernels = (patterns.fields[:, 0] @ genes).view(count, side, side)
+    kernels = kernels / kernels.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+    return torch.nn.functional.pad(kernels, (0, 1, 0, 1), value=torch.nan).transpose(0, 1).flatten(1)
+
+
+def filters(patterns: Patterns, first: Tensor, p: Tensor, generation: int) -> Figure:
+    """What genes paint in the mean network ``W p``: each filter as it began, and below it as it is."""
+    sheet = torch.cat([painted(patterns, first), painted(patterns, p)])
+    figure, axes = figures.new(0.6 * len(patterns.fields) + 0.4, 1.7)
+    axes.imshow(sheet.numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
     axes.set_axis_off()
     axes.set_title(f"Filters of W p at first, and after {generation} generations", fontsize=9)
     return figure

@@ -138,17 +138,13 @@ class SparseNetworks(Networks):
     cap: int | None
     static = True
 
-    def lit(self, images: Tensor) -> Tensor:
-        """Images ``[B, inputs]``, with a last pixel of 1 if hidden units have links to one."""
-        return torch.cat([images, images.new_ones(len(images), 1)], dim=1) if self.topology.lit else images
-
     def dense_forward(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """As full matrices, with zeros for absent links."""
         weights = self.whole.weights(x.cpu()).T.float()
         *hidden, outputs = (matrix.to(self.device) for matrix in self.topology.matrices(weights))
 
         def logits(images: Tensor) -> Tensor:
-            h = self.lit(images).T.expand(len(x), -1, -1)
+            h = self.topology.with_light(images).T.expand(len(x), -1, -1)
             for matrix in hidden:
                 h = fire(matrix @ h, self.cap, dim=1)
             return outputs @ h

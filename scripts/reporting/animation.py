@@ -1,6 +1,7 @@
 """Evolution as a picture that moves: receptive fields, allele frequencies and accuracy, generation by generation."""
 
 from collections.abc import Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -9,16 +10,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from nne.analysis.figures import fields_of
+from nne.analysis.figures import fields_of, painted
 from nne.learners.evolved import Evolved, evolved
 from nne.learners.network import NetworkEvolution
-from nne.population.weights import sparse_weight_matrix
+from nne.population.factory import blueprint, patterns
 from nne.training import data, device
 from nne.training.errors import require
 from nne.training.io.results import Run
 from nne.training.logging import figures
 from nne.training.logging.progress import track
-from nne.training.models.network import sparse_topology
 
 FRAMES, SECONDS, LAST = 60, 0.12, 2.5  # how many, how long each stays, and the last
 SUFFIXES = (".webp", ".gif")
@@ -35,11 +35,13 @@ def animate(run: Run, out: Path) -> None:
     network = result.config.network
     require(network is not None and not network.module, "only evolution of a sparse network has receptive fields")
     assert network is not None
-    learner_config, seed = result.config.learner, result.config.seed
-    topology = sparse_topology(28 * 28, network, len(result.config.images.classes), seed)
-    W = sparse_weight_matrix(topology.links, learner_config.genes, network.beta, seed, learner_config.expression)
+    images = data.load(result.config.images, result.config.seed)
+    if network.filters and network.shared:
+        sheet = partial(painted, patterns(result.config, len(images.classes)))
+    else:
+        sheet = partial(fields_of, *blueprint(result.config, images))
     curve, generations = run.curve, result.generation
-    pictures = [drawn(t, p, generations, curve, fields_of(topology, W, p)) for t, p in replayed(result)]
+    pictures = [drawn(t, p, generations, curve, sheet(p)) for t, p in replayed(result)]
     stays = [int(1000 * SECONDS)] * (len(pictures) - 1) + [int(1000 * LAST)]
     pictures[0].save(out, save_all=True, append_images=pictures[1:], duration=stays, loop=0, quality=85)
 

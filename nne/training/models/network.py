@@ -41,6 +41,10 @@ class Topology:
     classes: int
     lit: bool = False
 
+    def with_light(self, images: Tensor) -> Tensor:
+        """Images ``[B, inputs]``, with a last pixel of 1 if hidden units have links to one."""
+        return torch.cat([images, images.new_ones(len(images), 1)], dim=1) if self.lit else images
+
     @property
     def first(self) -> Edges:
         """The input->hidden graph."""
