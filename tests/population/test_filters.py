@@ -1,5 +1,7 @@
 """Filters: their graph and ``W`` against convolutions written out, in the learner, resumed, and what is refused."""
 
+import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from nne.training.io.checkpoint import state_sha256
 from nne.training.models.filters import FilterNetwork, fields, smooth_patterns
 from nne.training.parts import NetworkConfig
 from nne.training.seeding import generator
+from tests.conftest import Command, call
 
 CPU = torch.device("cpu")
 SMALL = (
@@ -260,3 +263,16 @@ def test_it_learns() -> None:
 def test_wrong_filters_are_one_line(overrides: tuple[str, ...], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         made(*overrides)
+
+
+def test_analysis_takes_the_networks_that_the_run_had(tmp_path: Path, train: Command) -> None:
+    steps = "trainer.max_steps=60", "learner.epsilon_final=30"  # p is all but fixed: individuals are alike
+    done = train(*SMALL, "learner.genes=440", "data.per_class=50", *steps, "run_dir=a")
+    assert done.returncode == 0, done.stderr
+    analysed = call("analyse", "architecture", "a", cwd=tmp_path)
+    assert analysed.returncode == 0, analysed.stderr
+    with (tmp_path / "outputs" / "theory" / "architecture.csv").open(newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    reached = json.loads((tmp_path / "a" / "summary.json").read_text())["test_accuracy"]
+    assert reached > 0.25
+    assert float(last["accuracy, %"]) == pytest.approx(100 * reached, abs=3)
