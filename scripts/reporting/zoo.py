@@ -2,15 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import cache
 from statistics import mean, median
 
 from matplotlib.figure import Figure
 from scipy.stats import ttest_rel
+from torch.utils.flop_counter import FlopCounterMode
 
-from nne.registry import CLASSES, composed
+from nne.registry import CLASSES, build, composed
+from nne.training.data import load
+from nne.training.device import choose
 from nne.training.io.results import Row, Run, grouped, seeds, spread, typed
 from nne.training.logging import figures
-from nne.training.plugin import load
+from nne.training.plugin import load as loaded
 from nne.zoo.feedback import PATHWAYS
 from nne.zoo.layers import Need
 from reporting.published import PUBLISHED, published
@@ -42,6 +46,7 @@ NAMES = {
 }
 SPIKING = {"rstdp": "reward-modulated STDP", "spiking": "Diehl and Cook's network"}
 FLOOR, CEILING = "frozen", "backprop"
+DEEP = "[1000,500]"
 Cells = dict[tuple[str, str], list[Run]]
 
 
@@ -137,16 +142,32 @@ def gain(own: list[Run], floor: list[Run], ceiling: list[Run]) -> str:
 
 
 def needs(runs: list[Run], _: Experiments) -> list[Row]:
-    """What hidden layers need, to learn by each rule, that a neuron may not have: as its class says."""
+    """What hidden layers need, to learn by each rule, that a neuron may not have: as its class says.
+
+    And the operations of an epoch, in products, beside those of backpropagation through the same network.
+    """
     ruled = {rule for rule, _hidden in cells(runs, everything=False)}
     rows = []
     for rule, name in NAMES.items():
         learner = composed(f"experiment={experiment(rule)}").learner
         pathway = PATHWAYS[learner.rule] if learner.name == "feedback" else None
-        of = getattr(pathway or load("learner", CLASSES[learner.name]), "needs", None)
+        of = getattr(pathway or loaded("learner", CLASSES[learner.name]), "needs", None)
         if rule in ruled and of is not None:
-            rows.append({"rule": name} | {need.value: "x" if need in of else "" for need in Need})
+            hidden = DEEP if rule == "dtp" else "1000"  # target propagation needs two hidden layers
+            times = operations(rule, hidden) / operations(CEILING, hidden)
+            needed = {need.value: "x" if need in of else "" for need in Need}
+            rows.append({"rule": name} | needed | {"operations, of backpropagation's": f"{times:.2f}"})
     return rows
+
+
+@cache
+def operations(rule: str, hidden: str) -> int:
+    """Floating-point operations of the matrix products in one epoch of 2,000 images."""
+    config = composed(f"experiment={experiment(rule)}", "data=embedded", f"network.hidden={hidden}", "device=cpu")
+    learner = build(config, load(config.images, config.seed), choose("cpu", "float32"))
+    with FlopCounterMode(display=False) as counted:
+        learner.step()
+    return int(counted.get_total_flops())
 
 
 def spikes(runs: list[Run], _: Experiments) -> list[Row]:
