@@ -51,6 +51,16 @@ def test_the_same_bits_for_any_number_of_workers(
 
 
 @pytest.mark.slow
+def test_so_have_filters_that_are_judged_by_modules(tmp_path: Path, train: Command) -> None:
+    few = "network.filters=2", "learner.genes=1400", "learner.population=90", "data=embedded", "device=cpu"
+    asked = ["experiment=nne_filters_mnist10", *few, "trainer.max_steps=6", "run_dir=run"]
+    assert train(*asked).returncode == 0
+    (tmp_path / "other").mkdir()
+    assert together(2, *asked, cwd=tmp_path / "other").returncode == 0
+    assert len({summary(folder / "run")["state_sha256"] for folder in (tmp_path, tmp_path / "other")}) == 1
+
+
+@pytest.mark.slow
 def test_workers_are_killed_and_another_number_of_them_goes_on(tmp_path: Path, train: Command) -> None:
     """torchrun starts the group again once, then gives up; the bits are those of an unbroken run."""
     asked = ["experiment=nne_mnist10", *SETTINGS, "trainer.max_steps=120"]
