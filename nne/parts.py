@@ -21,7 +21,7 @@ class Parts:
     Attributes:
         row: ``[n]``, its number.
         order: ``[n]``, alleles of the same part side by side; None: they are so.
-        sizes: ``[K]``, how many alleles each figure counts for.
+        sizes, count: how many alleles each figure counts for, as a list and as ``[K]``.
     """
 
     def __init__(self, row: Tensor, K: int) -> None:

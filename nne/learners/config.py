@@ -85,6 +85,8 @@ class EvolutionConfig(LearnerConfig):
         network = config.network
         assert network
         shared = network.filters is not None
+        several = self.batch is None or self.batch > 1 or not self.centre_logits
+        require(several, "learner.centre_logits centres over the images of a generation: set learner.batch=100, got 1")
         alone = self.credit == "total"
         require(shared or alone, f"learner.credit={self.credit} needs the genes of network.filters")
         few = self.batch is not None or (alone and not self.centre_logits)

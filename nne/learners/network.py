@@ -20,7 +20,8 @@ from nne.selection import Execution
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.data.jitter import jittered
-from nne.training.device import Compute
+from nne.training.device import Compute, total_memory
+from nne.training.errors import require
 from nne.training.learner import Learner, Metrics, State, is_milestone, is_sampled
 from nne.training.models.plain import linear
 from nne.training.seeding import generator
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CALIBRATE = 1000  # training images over which the logits of a network that is tested are centred, if they are
+MEMORY_SHARE = 1 / 2  # of the device's memory, for what modules of a generation do
 LOCI = 50  # genes whose frequencies are followed closely; genes are alike, so the first will do
 
 
@@ -63,6 +65,11 @@ class NetworkEvolution(Learner):
         if network and painted and credit == "module":
             mean = self.images.mean(dim=0)
             self.modules = FilterModules(painted, network, mean, learner_config.centre_logits)
+            needed = self.modules.needs(learner_config.population, learner_config.batch or len(self.images)) / 2**30
+            most = MEMORY_SHARE * total_memory(compute.device) / 2**30
+            few = f"learner.population={learner_config.population} on learner.batch={learner_config.batch} images"
+            fits = needed <= most
+            require(fits, f"learner.credit=module keeps {needed:.0f} GiB for {few}; at most {most:.0f} can be had here")
         self.evolution = Evolution(
             learner_config.genes,
             learner_config.population,

@@ -39,6 +39,12 @@ class FilterModules:
         self.mean = mean
         self.centre = centre
 
+    def needs(self, individuals: int, images: int) -> int:
+        """Bytes that a generation keeps at once: maps of one filter twice, and what is heard of every module."""
+        filters, count, _, _ = self.fields.shape
+        heard = self.maps.shape[1] * filters * (1 + count)
+        return 4 * individuals * images * (2 * len(self.seen) + heard)
+
     def rewards(self, x: Tensor, images: Tensor, labels: Tensor, temperature: float) -> Tensor:
         """Fitness of each individual and of its modules, ``[K, N]`` float64: its own, and in the order of ``part_of``.
 

@@ -251,6 +251,14 @@ def test_it_learns() -> None:
         (("learner.batch=null",), "keep all logits of a generation: set learner.batch=100"),
         (("learner.credit=mine",), "learner.credit must be one of total, class, module, got mine"),
         (("learner.freeze=0.01",), "learner.credit=module needs all genes: set learner.freeze=null, got 0.01"),
+        (
+            ("learner.batch=1",),
+            "learner.centre_logits centres over the images of a generation: set learner.batch",
+        ),
+        (
+            ("learner.population=100000000",),
+            "for learner.population=100000000 on learner.batch=30 images; at most .* can be had here",
+        ),
         (("learner.expression=relu",), "network.filters needs weights W x: set learner.expression=identity, got relu"),
         (("network.cap=5",), "learner.credit=module knows no network.cap=5: set learner.credit=class"),
         (("learner.selection=pbil",), "fitness by parts is not for selection=pbil"),
