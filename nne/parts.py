@@ -28,8 +28,8 @@ class Parts:
         order = row.argsort(stable=True)
         self.row = row
         self.order = None if bool((row[order] == row).all()) else order
-        self.sizes = torch.bincount(row, minlength=K).tolist()
-        self.count = torch.tensor(self.sizes, device=row.device)
+        self.count = torch.bincount(row, minlength=K)
+        self.sizes = self.count.tolist()
 
     def among(self, free: Tensor) -> "Parts":
         """Of some alleles alone."""

@@ -65,7 +65,7 @@ class NetworkEvolution(Learner):
         if network and painted and credit == "module":
             mean = self.images.mean(dim=0)
             self.modules = FilterModules(painted, network, mean, learner_config.centre_logits)
-            needed = self.modules.needs(learner_config.population, learner_config.batch or len(self.images)) / 2**30
+            needed = self.modules.needs(learner_config.population, learner_config.batch or 0) / 2**30
             most = MEMORY_SHARE * total_memory(compute.device) / 2**30
             few = f"learner.population={learner_config.population} on learner.batch={learner_config.batch} images"
             fits = needed <= most

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from benchmarks.peers import Setting
+from benchmarks.peers import Setting, best_setting, mean_loss
+from benchmarks.race import show
 from nne.registry import composed
 from nne.training.data.datasets import Dataset
 from nne.training.data.jitter import jittered
@@ -71,12 +70,7 @@ class Strategy(ABC):
 
     def losses(self, flat: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of networks in rows, ``[N]``."""
-        found = []
-        for some in torch.split(flat, AT_ONCE):
-            logits = self.logits(some, pixels)
-            each = cross_entropy(logits.flatten(0, 1), labels.repeat(len(some)), reduction="none")
-            found.append(each.view(len(some), -1).mean(dim=1))
-        return torch.cat(found)
+        return torch.cat([mean_loss(self.logits(some, pixels), labels) for some in torch.split(flat, AT_ONCE)])
 
     def logits(self, flat: Tensor, pixels: Tensor) -> Tensor:
         """``[N, B, C]``."""
@@ -215,10 +209,7 @@ def filter_peers(data: Dataset, compute: Compute, repeats: int) -> list[dict[str
         shown = {"step": str(setting.step_size), "sigma": str(setting.sigma), "N": str(setting.population)}
         rows.append({"strategy": name, **shown, **after, "seconds": f"{seconds:.0f}"})
         console.print(rows[-1])
-    table = Table(*rows[0], title="Test accuracy, %, after so many evaluations")
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    console.print(table)
+    show("Test accuracy, %, after so many evaluations", rows)
     return rows
 
 
@@ -226,16 +217,12 @@ def tune_filter_peers(data: Dataset, compute: Compute, repeats: int) -> list[dic
     """From TUNED to the best neighbour, for as long as there is a better."""
     rows: list[dict[str, object]] = []
     for name, (_, start) in TUNED.items():
-        tried: dict[Setting, float] = {}
 
-        def judge(setting: Setting, name: str = name, tried: dict[Setting, float] = tried) -> float:
-            if setting not in tried:
-                (tried[setting],) = reached(name, setting, data, 0, MARKS[:1])
-                console.print(f"{name}, {setting}: {tried[setting]:.2%}")
-            return tried[setting]
+        def judge(setting: Setting, name: str = name) -> float:
+            (accuracy,) = reached(name, setting, data, 0, MARKS[:1])
+            console.print(f"{name}, {setting}: {accuracy:.2%}")
+            return accuracy
 
-        best = start
-        while (better := max([best, *best.neighbours()], key=judge)) != best:
-            best = better
-        rows.append({"name": name, "setting": str(best), "accuracy, %": 100 * tried[best]})
+        best, accuracy = best_setting(start, judge)
+        rows.append({"name": name, "setting": str(best), "accuracy, %": 100 * accuracy})
     return rows

@@ -5,14 +5,12 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from statistics import median
 
-from rich.table import Table
-
+from benchmarks.race import show
 from nne.learners.network import NetworkEvolution
 from nne.registry import composed
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute, peak_memory
 from nne.training.errors import UserError
-from nne.training.logging.progress import console
 
 ALIKE = "learner.population=64", "learner.batch=100"
 EXPERIMENTS = {"random graph": "nne_mnist10", "filters": "nne_filters_mnist10", "fields": "nne_fields_mnist10"}
@@ -35,10 +33,7 @@ def genomes(dataset: Dataset, compute: Compute, repeats: int) -> list[dict[str, 
                 except UserError:
                     continue  # a random graph has no modules, or there is no kernel
             rows.append({"weights": name, "credit": way, **found})
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    console.print(table)
+    show("A generation", rows)
     return rows
 
 

@@ -6,7 +6,9 @@ kernels; ``library_peers.py`` has the libraries' own. All begin with the same we
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -187,6 +189,14 @@ class DenseEvolution(NetworkEvolution):
         size = AT_ONCE[self.device.type]
         tiles = (range(at, min(at + size, self.evolution.N)) for at in range(0, self.evolution.N, size))
         return torch.cat([self.dense_rewards(tile, images, labels) for tile in tiles]).double()
+
+
+def best_setting(start: Setting, judge: Callable[[Setting], float]) -> tuple[Setting, float]:
+    """From a setting to its best neighbour, for as long as there is a better; and how good the last one is."""
+    judge, best = cache(judge), start
+    while (better := max([best, *best.neighbours()], key=judge)) != best:
+        best = better
+    return best, judge(best)
 
 
 def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from statistics import median
 from rich.table import Table
 
 from benchmarks.library_peers import PGPE, OpenES
-from benchmarks.peers import SGD, DenseEvolution, Peer, RankOne, Setting
+from benchmarks.peers import SGD, DenseEvolution, Peer, RankOne, Setting, best_setting
 from nne.learners.network import NetworkEvolution
 from nne.registry import composed
 from nne.training.data.datasets import Dataset
@@ -133,18 +133,14 @@ def tune(data: Dataset, compute: Compute, repeats: int) -> list[dict[str, object
     check_installed()
     rows: list[dict[str, object]] = []
     for name, (_, start) in TUNED.items():
-        tried: dict[Setting, float] = {}
 
-        def judge(setting: Setting, name: str = name, tried: dict[Setting, float] = tried) -> float:
-            if setting not in tried:
-                (tried[setting],) = accuracies(peer(name, setting, data, BATCH), (TRIAL,))
-                console.print(f"{name}, {setting}: {tried[setting]:.2%}")
-            return tried[setting]
+        def judge(setting: Setting, name: str = name) -> float:
+            (accuracy,) = accuracies(peer(name, setting, data, BATCH), (TRIAL,))
+            console.print(f"{name}, {setting}: {accuracy:.2%}")
+            return accuracy
 
-        best = start
-        while (better := max([best, *best.neighbours()], key=judge)) != best:
-            best = better
-        rows.append({"name": name, "setting": str(best), f"accuracy after {TRIAL:g} s, %": 100 * tried[best]})
+        best, accuracy = best_setting(start, judge)
+        rows.append({"name": name, "setting": str(best), f"accuracy after {TRIAL:g} s, %": 100 * accuracy})
     show(f"The best settings after {TRIAL:g} s", rows)
     return rows
 
