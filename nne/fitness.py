@@ -46,6 +46,11 @@ def share_of_class(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits * own - torch.logaddexp(logits, others)).mean(dim=2, dtype=torch.float64).T.contiguous()
 
 
+def centred(logits: Tensor) -> Tensor:
+    """``logits: [..., C, B]`` less their mean over the images, class by class."""
+    return logits - logits.mean(dim=-1, keepdim=True)
+
+
 def standardise(delta: Tensor) -> Tensor:
     """``(delta - mean) / sd`` over the population: eq. (3) then moves ``p`` by about ``epsilon p (1 - p) (f - f_bar)``.
 

@@ -20,7 +20,8 @@ from nne.analysis.architecture import Structure, logits, structure, without_idle
 from nne.analysis.gradient import alignment
 from nne.genome import draw
 from nne.learners.evolved import Evolved, evolved
-from nne.learners.network import CALIBRATE, NetworkEvolution
+from nne.learners.metrics import centred_by
+from nne.learners.network import NetworkEvolution
 from nne.population.factory import blueprint
 from nne.training import data, device
 from nne.training.errors import exit_code, require
@@ -65,7 +66,7 @@ def networks(run: Evolved) -> Measured:
     images = data.load(run.config.images, seed)
     topology, W = blueprint(run.config, images)
     learnt, unseen = (topology.with_light(each) for each in (images.train_images, images.test_images))
-    zero_by = learnt[:: max(len(learnt) // CALIBRATE, 1)] if run.config.learner.centre_logits else None
+    zero_by = centred_by(run.config.learner, learnt)
     present = [cells >= 0 for cells in topology.slots()]
     milestones: Measured = {}
     for generation, p in run.history.items():

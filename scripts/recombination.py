@@ -115,9 +115,9 @@ def networks(N: int, rate: float | None, seed: int, generations: int) -> Course:
     )
     start, means, linkage = time.perf_counter(), [], []
     for generation in range(generations):
-        chosen = learner.chosen(generation).to(compute.device)
+        chosen = learner.environment.chosen(generation).to(compute.device)
         x = population.ask()
-        rewards = learner.rewards_of(
+        rewards = learner.environment.rewards_of(
             lambda who, x=x: x[who.start : who.stop],  # type: ignore[misc]
             N,
             images.train_images[chosen],
@@ -135,7 +135,7 @@ def networks(N: int, rate: float | None, seed: int, generations: int) -> Course:
         min(N, 100),
         images.test_images,
         images.test_labels,
-        learner.temperature,
+        learner.environment.temperature,
     )
     return Course(means, linkage, metrics["population/fixed"], seconds, 100 * reached.mean)
 

@@ -51,7 +51,8 @@ def gradient(learner: NetworkEvolution, p: Tensor, generation: int, individuals:
         chosen = range(individuals.start + tile.start, individuals.start + tile.stop)
         return draw(p.to(device), learner.seed, generation, chosen, stream="gradient")
 
-    delta = learner.rewards_of(genotypes, len(individuals), learner.images, learner.labels)
+    lived_in = learner.environment
+    delta = lived_in.rewards_of(genotypes, len(individuals), lived_in.images, lived_in.labels)
     tiles = learner.population.tiles(range(len(individuals)))
     backend = learner.evolution.execution.backend
     means = allele_means(

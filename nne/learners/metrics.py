@@ -6,10 +6,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nne.learners.config import EvolutionConfig
 from nne.population.base import Networks
 from nne.training.learner import tally
 
 CHUNK = 1000  # images at a time, of networks that are written out
+CALIBRATE = 1000  # training images over which the logits of a network that is tested are centred, if they are
+
+
+def centred_by(config: EvolutionConfig, images: Tensor) -> Tensor | None:
+    """The training images over which each network's logits are centred when it is tested, if they are."""
+    return images[:: max(len(images) // CALIBRATE, 1)] if config.centre_logits else None
 
 
 @dataclass(frozen=True)

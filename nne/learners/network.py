@@ -1,36 +1,30 @@
 """Neural net evolution, the learner: one generation is draw, express, evaluate, select (Sec. 2 and 3.1)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from nne.evolution import Evolution
-from nne.fitness import exact_sum, reward, root, round_for_exact_sum, share_of_class
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.learners.config import EvolutionConfig
-from nne.learners.metrics import Performance, measure
+from nne.learners.environment import Environment
+from nne.learners.metrics import Performance, centred_by, measure
 from nne.population.base import SparseNetworks
 from nne.population.factory import patterns, populations, with_backend
 from nne.population.filters import Patterns, part_of
-from nne.population.modules import FilterModules
 from nne.replay import Replay
 from nne.selection import Execution
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
-from nne.training.data.jitter import jittered
-from nne.training.device import Compute, total_memory
-from nne.training.errors import require
+from nne.training.device import Compute
 from nne.training.learner import Learner, Metrics, State, is_milestone, is_sampled
 from nne.training.models.plain import linear
-from nne.training.seeding import generator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CALIBRATE = 1000  # training images over which the logits of a network that is tested are centred, if they are
-MEMORY_SHARE = 1 / 2  # of the device's memory, for what modules of a generation do
 LOCI = 50  # genes whose frequencies are followed closely; genes are alike, so the first will do
 
 
@@ -41,6 +35,7 @@ class NetworkEvolution(Learner):
     headline = "test/individuals"
     module_figure = "test/modal"
     result = "test_accuracy"
+    environment_type: ClassVar[type[Environment]] = Environment
     charts: ClassVar[dict[str, list[str]]] = {
         "accuracy on the test set": ["test/individuals", "test/modal", "test/mean_weights", "test/vote"],
         "genetic variation": ["population/heterozygosity", "population/fixed"],
@@ -55,21 +50,10 @@ class NetworkEvolution(Learner):
         self.generations = config.trainer.max_steps
         self.compute = compute = with_backend(config, compute)
         self.device = compute.device
-        self.images = data.train_images
-        self.labels = data.train_labels
 
         self.population, self.tested = populations(config, data, compute)
         network, credit = config.network, learner_config.credit
         self.painted = painted = patterns(config, len(data.classes)) if network and network.filters else None
-        self.modules: FilterModules | None = None
-        if network and painted and credit == "module":
-            mean = self.images.mean(dim=0)
-            self.modules = FilterModules(painted, network, mean, learner_config.centre_logits)
-            needed = self.modules.needs(learner_config.population, learner_config.batch or 0) / 2**30
-            most = MEMORY_SHARE * total_memory(compute.device) / 2**30
-            few = f"learner.population={learner_config.population} on learner.batch={learner_config.batch} images"
-            fits = needed <= most
-            require(fits, f"learner.credit=module keeps {needed:.0f} GiB for {few}; at most {most:.0f} can be had here")
         self.evolution = Evolution(
             learner_config.genes,
             learner_config.population,
@@ -87,18 +71,16 @@ class NetworkEvolution(Learner):
                 block=self.population.block,
             ),
         )
-        self.jitter = config.images.jitter
-        self.centre_by = self.images[:: max(len(self.images) // CALIBRATE, 1)] if learner_config.centre_logits else None
         self.genes_expressed = learner_config.genes
+        self.environment = self.environment_type(config, data, compute, self.population, painted, self.genotypes)
+        self.centre_by = centred_by(learner_config, data.train_images)
         self.fixed = torch.empty(0), 0.0  # of which p, and the share of its alleles
         self.measured: tuple[Tensor, Tensor, Performance] | None = None  # of which p, on which images
         self.history = {0: self.evolution.p}
         self.trajectories = {0: self.evolution.p[:LOCI]}
-        self.temperature = learner_config.temperature or self.spread_of_logits()
-        at_once = self.population.static and len(self.images) <= self.population.tiling.gathered
-        plain = not (self.jitter or learner_config.centre_logits or learner_config.mutation)
-        whole = self.evolution.replays and at_once and plain
-        self.replay = Replay(self.evolution, self.rewards_of_all, self.chosen, self.epsilon) if whole else None
+        whole = self.evolution.replays and self.environment.whole and not learner_config.mutation
+        told = self.environment.rewards_of_all, self.environment.chosen
+        self.replay = Replay(self.evolution, *told, self.epsilon) if whole else None
 
     @property
     def generation(self) -> int:
@@ -111,7 +93,9 @@ class NetworkEvolution(Learner):
             metrics = self.replay.step()
         else:
             mutation = self.mutation(self.generation) if self.learner_config.mutation else None
-            metrics = self.evolution.tell(self.rewards(*self.minibatch()), self.epsilon(self.generation), mutation)
+            images, labels = self.environment.minibatch(self.generation)
+            rewards = self.environment.rewards(images, labels)
+            metrics = self.evolution.tell(rewards, self.epsilon(self.generation), mutation)
         self.fixed = self.evolution.p, metrics["population/fixed"]
         self.fold()
         if is_milestone(self.generation):
@@ -119,21 +103,6 @@ class NetworkEvolution(Learner):
         if is_sampled(self.generation, digits=2):
             self.trajectories[self.generation] = self.evolution.p[:LOCI]
         return metrics
-
-    def minibatch(self) -> tuple[Tensor, Tensor]:
-        """The images of this generation, the same for every individual."""
-        images, labels = self.images, self.labels
-        if self.learner_config.batch is not None:
-            chosen = self.chosen(self.generation).to(self.device)
-            images, labels = images[chosen], labels[chosen]
-        return jittered(images, self.jitter, generator(self.seed, "jitter", self.generation)), labels
-
-    def chosen(self, generation: int) -> Tensor:
-        """The places of a generation's images, ``[batch]`` int64; of none, if it sees all."""
-        if self.learner_config.batch is None:
-            return torch.empty(0, dtype=torch.int64)
-        everyone = torch.randperm(len(self.labels), generator=generator(self.seed, "minibatch", generation))
-        return everyone[: self.learner_config.batch]
 
     def genotypes(self, individuals: range) -> Tensor:
         """Some individuals of this generation: their free genes and, once some are frozen, a 1 for all of those."""
@@ -146,68 +115,10 @@ class NetworkEvolution(Learner):
             self.population.fold(self.evolution.p, self.evolution.free)
             self.genes_expressed = len(self.evolution.free)
 
-    def rewards(self, images: Tensor, labels: Tensor) -> Tensor:
-        """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1); by parts ``[K, N]``, the total first."""
-        if self.modules:
-            return self.modules.rewards(
-                self.evolution.ask_free(range(self.evolution.N)), images, labels, self.temperature
-            )
-        if self.evolution.parts is not None or self.learner_config.centre_logits:
-            return self.rewards_by_class(images, labels)
-        return self.rewards_of(self.genotypes, self.learner_config.population, images, labels)
-
-    def rewards_of_all(self, x: Tensor, chosen: Tensor) -> Tensor:
-        """The same of genotypes ``x: [N, n]`` at once, on the images that are ``chosen``."""
-        images, labels = (self.images[chosen], self.labels[chosen]) if len(chosen) else (self.images, self.labels)
-        return self.population.rewards(x, self.population.gather(images), labels, self.temperature) / len(labels)
-
-    def rewards_of(
-        self, genotypes: Callable[[range], Tensor], individuals: int, images: Tensor, labels: Tensor
-    ) -> Tensor:
-        """The same of any individuals."""
-        total = torch.zeros(individuals, dtype=torch.float64, device=self.device)
-        shard = self.compute.workers.shard(individuals, self.population.block)
-
-        def rewards(x: Tensor, seen: Any, which: slice) -> Tensor:
-            return self.population.rewards(x, seen, labels[which], self.temperature)
-
-        for tile, _, part in self.population.evaluate(genotypes, shard, images, rewards):
-            total[tile.start : tile.stop] += part
-        return self.compute.workers.all_reduce(total) / len(labels)
-
-    def rewards_by_class(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The same from the logits of all individuals at once."""
-        N = self.learner_config.population
-        logits = torch.empty(N, self.population.classes, len(images), device=self.device)
-        for who, which, part in self.population.evaluate(self.genotypes, range(N), images):
-            logits[who.start : who.stop, :, which] = part
-        if self.learner_config.centre_logits:
-            logits = logits - logits.mean(dim=2, keepdim=True)
-        total = reward(logits, labels, self.temperature).mean(dim=1, dtype=torch.float64)
-        if self.evolution.parts is None:
-            return total
-        return torch.cat([total[None], share_of_class(logits / self.temperature, labels)])
-
     def mutation(self, generation: int) -> float:
         """The rate of mutation: it falls linearly to 0 where selection begins to be strong."""
         progress = generation / ((self.generations or 1) * (self.learner_config.weak_until or 1))
         return self.learner_config.mutation * max(1 - progress, 0.0)
-
-    def spread_of_logits(self) -> float:
-        """Standard deviation over classes, for some individuals on a sample of the training images.
-
-        Divided by it, logits are of order 1 whatever the number of genes, and few images lie beyond the clip at
-        ``alpha^2``, where a class that nobody gets right yet would pay nothing for getting less wrong.
-        """
-        some = self.images[:: max(len(self.images) // 128, 1)]
-        _, _, logits = next(self.population.evaluate(self.genotypes, range(64), some))
-        if self.learner_config.centre_logits:
-            logits = logits - logits.mean(dim=2, keepdim=True)
-        classes = logits.movedim(1, -1).reshape(-1, self.population.classes).double()
-        centred = classes - round_for_exact_sum(classes).mean(dim=1, keepdim=True)
-        variance = round_for_exact_sum(centred.square()).sum(dim=1) / (self.population.classes - 1)
-        spread = float(exact_sum(root(variance))) / len(classes) or 1.0
-        return spread * self.learner_config.relative_temperature
 
     def epsilon(self, generation: int) -> float:
         """Strength of selection: weak at first; then, if so configured, geometrically to ``epsilon_final``."""
@@ -233,7 +144,7 @@ class NetworkEvolution(Learner):
             count or self.few,
             images,
             labels,
-            self.temperature,
+            self.environment.temperature,
             self.centre_by,
         )
         self.measured = p, images, result
@@ -261,7 +172,7 @@ class NetworkEvolution(Learner):
         return {
             "test_accuracy": performance.mean,
             "generations": self.generation,
-            "temperature": self.temperature,
+            "temperature": self.environment.temperature,
             "fixed": float(fixed_fraction(self.evolution.p)),
             "heterozygosity": float(heterozygosity(self.evolution.p)),
             "individuals": {"mean": performance.mean, "sd": performance.sd, "count": len(performance.individuals)},

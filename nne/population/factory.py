@@ -75,7 +75,10 @@ def objection(dtype: torch.dtype) -> str | None:
 
 
 def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networks, Networks]:
-    """The networks that a configuration describes: for the training images alone, and for any images."""
+    """The networks that a configuration describes: for the training images alone, and for any images.
+
+    The first forgets genes that are frozen; where it forgets nothing and sees every pixel, the two are one.
+    """
     network, learner_config, classes, seed = config.network, config.learner, len(data.classes), config.seed
     assert network is not None
     if network.module:
@@ -109,7 +112,9 @@ def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networ
     seen = data.train_images.amax(dim=0) > 0  # not zero in every image
     if topology.lit or config.images.jitter:
         seen = torch.ones(topology.first.sources, dtype=torch.bool)
-    return sparse(seen), sparse(torch.ones(topology.first.sources, dtype=torch.bool))
+    everything = sparse(torch.ones(topology.first.sources, dtype=torch.bool))
+    alike = bool(seen.all()) and learner_config.freeze is None
+    return (everything if alike else sparse(seen)), everything
 
 
 def blueprint(config: Config, data: Dataset) -> tuple[Topology, WeightMatrix]:

@@ -14,7 +14,7 @@ other modules happen to do. This is cooperative coevolution (Potter and De Jong,
 import torch
 from torch import Tensor
 
-from nne.fitness import reward, share_of_class
+from nne.fitness import centred, reward, share_of_class
 from nne.population.filters import Patterns
 from nne.training.models.filters import fields
 from nne.training.parts import NetworkConfig
@@ -75,21 +75,21 @@ class FilterModules:
         at_once = pixels.transpose(0, 1).reshape(size, -1)
         genes = self.patterns.of_filters(x[:1] if self.frozen else x), self.patterns.of_classes(x)
         own, fields, readouts = images.new_zeros(()), [], []
+
+        def heard(logits: Tensor) -> Tensor:
+            return centred(logits) if self.centre else logits
+
         for painted, read, of_filter, of_class in zip(self.fields, self.maps, *genes, strict=True):
             kernels = of_filter.to(painted.dtype) @ painted.transpose(1, 2)  # [fields, N, r^2]
             readout = (of_class.to(read.dtype) @ read.transpose(1, 2)).transpose(0, 1)  # [N, C, places]
             average_readout = readout.mean(dim=0)
             if len(painted) == 1:
                 maps = (kernels[0] @ at_once).relu_().view(-1, places, len(images))
-                fields.append(self.centred(average_readout @ maps))
+                fields.append(heard(average_readout @ maps))
             else:
                 maps = (kernels @ pixels).relu_().transpose(0, 1)
                 of_each = zip(average_readout.T[:, None, :, None], maps.transpose(0, 1)[:, :, None], strict=True)
-                fields += [self.centred(weight * activity) for weight, activity in of_each]
-            own = own + self.centred(readout @ maps)
-            readouts.append(self.centred(readout @ maps.mean(dim=0)))
+                fields += [heard(weight * activity) for weight, activity in of_each]
+            own = own + heard(readout @ maps)
+            readouts.append(heard(readout @ maps.mean(dim=0)))
         return own, fields, readouts
-
-    def centred(self, logits: Tensor) -> Tensor:
-        """Over the images, if so configured."""
-        return logits - logits.mean(dim=2, keepdim=True) if self.centre else logits

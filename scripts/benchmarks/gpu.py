@@ -79,7 +79,7 @@ def operations(population: CudaPopulation, individuals: int, images: int) -> int
 def parts(learner: NetworkEvolution) -> dict[str, Callable[[], object]]:
     """What there is to time of one learner's generation."""
     evolution, population, N = learner.evolution, learner.population, learner.learner_config.population
-    images, labels = learner.minibatch()
+    images, labels = learner.environment.minibatch(learner.generation)
     tile = learner.genotypes(next(iter(population.tiles(range(N)))))
     delta = torch.rand(N, dtype=torch.float64, device=learner.device)
     seen = population.gather(images)

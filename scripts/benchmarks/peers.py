@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from nne.fitness import reward
+from nne.learners.environment import Environment
 from nne.learners.network import NetworkEvolution
 from nne.population.base import SparseNetworks
 from nne.training.data.datasets import Dataset
@@ -167,16 +168,18 @@ class RankOne(Peer):
         return self.start
 
 
-class DenseEvolution(NetworkEvolution):
-    """Evolution of alleles, with the same networks evaluated by full fp32 layers, as one would write it at first."""
+class DenseEnvironment(Environment):
+    """The same networks evaluated by full fp32 layers, as one would write it at first."""
+
+    whole = False
 
     def dense_rewards(self, individuals: range, images: Tensor, labels: Tensor) -> Tensor:
         """``delta_x`` of some individuals."""
         networks = self.population
         assert isinstance(networks, SparseNetworks)
         first = networks.topology.first
-        pixel, unit = first.source.to(self.device), first.unit.to(self.device)
-        weights = networks.whole.to(self.device, torch.float32).weights(self.genotypes(individuals)).T
+        pixel, unit = first.source.to(images.device), first.unit.to(images.device)
+        weights = networks.whole.to(images.device, torch.float32).weights(self.genotypes(individuals)).T
         edges = len(pixel)
         w_in = images.new_zeros(len(individuals), first.sources, first.units)
         w_in[:, pixel, unit] = weights[:, :edges]
@@ -186,9 +189,15 @@ class DenseEvolution(NetworkEvolution):
 
     def rewards(self, images: Tensor, labels: Tensor) -> Tensor:
         """``delta_x`` of every individual, ``[N]`` float64."""
-        size = AT_ONCE[self.device.type]
-        tiles = (range(at, min(at + size, self.evolution.N)) for at in range(0, self.evolution.N, size))
+        size = AT_ONCE[images.device.type]
+        tiles = (range(at, min(at + size, self.N)) for at in range(0, self.N, size))
         return torch.cat([self.dense_rewards(tile, images, labels) for tile in tiles]).double()
+
+
+class DenseEvolution(NetworkEvolution):
+    """Evolution of alleles in it."""
+
+    environment_type = DenseEnvironment
 
 
 def best_setting(start: Setting, judge: Callable[[Setting], float]) -> tuple[Setting, float]:

@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.gpu import timed
-from benchmarks.peers import DenseEvolution
+from benchmarks.peers import DenseEnvironment, DenseEvolution
 from nne.learners.config import EvolutionConfig
 from nne.learners.network import NetworkEvolution
 from nne.population.cpp import kernel
@@ -85,10 +85,12 @@ def measure(config: Config, dataset: data.Dataset, compute: Compute, repeats: in
     by_torch = NetworkEvolution(replace(config, backend="torch"), dataset, compute)
     ours = NetworkEvolution(replace(config, backend=fastest), dataset, compute)
     sample = min(DENSE_GENOTYPES, config.learner.population)
-    written_out = DenseEvolution(replace(config, backend="torch"), dataset, compute)
+    written_out = DenseEvolution(replace(config, backend="torch"), dataset, compute).environment
+    assert isinstance(written_out, DenseEnvironment)
+    images, labels = written_out.minibatch(0)
 
     def dense() -> Tensor:
-        return written_out.dense_rewards(range(sample), *written_out.minibatch())
+        return written_out.dense_rewards(range(sample), images, labels)
 
     ours.step()
     peak = peak_memory(compute.device)
@@ -96,12 +98,12 @@ def measure(config: Config, dataset: data.Dataset, compute: Compute, repeats: in
     dense()
     paths = ours.step, by_torch.step, dense
     times = [[timed(path, compute.device) for path in paths] for _ in range(repeats)]
-    scale, images = config.learner.population / sample, len(by_torch.minibatch()[1])
+    scale = config.learner.population / sample
     our_seconds, torch_seconds, full = (median(path) for path in zip(*times, strict=True))
     return Row(
         genes=config.learner.genes,
         individuals=config.learner.population,
-        images=images,
+        images=len(images),
         cpp_seconds=our_seconds if fastest == "cpp" else None,
         torch_seconds=torch_seconds,
         dense_seconds=full * scale,

@@ -20,7 +20,8 @@ def test_the_gradient_is_that_of_lemma_1(small: Config, digits: Dataset, fp32: C
     """Of mean fitness over all 2^7 genotypes, by autograd."""
     learner = NetworkEvolution(altered(small, genes=7, fitness="none"), digits, fp32)
     every = torch.arange(2**7)[:, None].bitwise_and(2 ** torch.arange(7)) > 0
-    delta = learner.rewards_of(lambda who: every[who.start : who.stop], 2**7, learner.images, learner.labels)
+    lived_in = learner.environment
+    delta = lived_in.rewards_of(lambda who: every[who.start : who.stop], 2**7, lived_in.images, lived_in.labels)
     p = torch.linspace(0.2, 0.8, 7, dtype=torch.float64, requires_grad=True)
     chance = torch.where(every, p, 1 - p).prod(dim=1)
     (expected,) = torch.autograd.grad(chance @ delta, p)

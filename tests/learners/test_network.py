@@ -79,12 +79,11 @@ def test_minibatches_are_shared_fresh_and_within_the_training_set(
     small: Config, digits: Dataset, fp32: Compute
 ) -> None:
     learner = NetworkEvolution(small, digits, fp32)
-    first, again = learner.minibatch()[0], learner.minibatch()[0]
-    learner.step()
+    first, again, next_one = (learner.environment.minibatch(generation)[0] for generation in (0, 0, 1))
     assert torch.equal(first, again)
-    assert not torch.equal(first, learner.minibatch()[0])
+    assert not torch.equal(first, next_one)
     assert first.shape == (40, 784)
-    everything = NetworkEvolution(altered(small, batch=None), digits, fp32).minibatch()
+    everything = NetworkEvolution(altered(small, batch=None), digits, fp32).environment.minibatch(0)
     assert len(everything[1]) == 200
 
 
@@ -103,9 +102,10 @@ def test_the_temperature_is_the_spread_of_the_logits_unless_given(
         w_in = torch.zeros(784, 40, dtype=torch.float64)
         w_in[first.source, first.unit] = w[:edges]
         spreads.append(((images @ w_in).relu() @ w[edges:].view(40, 10)).std(dim=1).mean())
-    assert learner.temperature == pytest.approx(float(torch.stack(spreads).mean()), rel=1e-4)
-    assert 2 < learner.temperature / fewer.temperature < 8  # in proportion to the number of genes, 4 here
-    assert NetworkEvolution(altered(small, temperature=3.5), digits, fp32).temperature == 3.5
+    temperature = learner.environment.temperature
+    assert temperature == pytest.approx(float(torch.stack(spreads).mean()), rel=1e-4)
+    assert 2 < temperature / fewer.environment.temperature < 8  # in proportion to the number of genes, 4 here
+    assert NetworkEvolution(altered(small, temperature=3.5), digits, fp32).environment.temperature == 3.5
 
 
 def test_selection_is_weak_then_strong(small: Config, digits: Dataset, fp32: Compute) -> None:

@@ -23,9 +23,9 @@ from tests.conftest import altered, needs_compiler
 
 def test_the_dense_path_is_the_same_network(small: Config, digits: Dataset, fp32: Compute) -> None:
     config = altered(small, batch=None)
-    learner, dense = NetworkEvolution(config, digits, fp32), DenseEvolution(config, digits, fp32)
+    ours, dense = (kind(config, digits, fp32).environment for kind in (NetworkEvolution, DenseEvolution))
     torch.testing.assert_close(
-        dense.rewards(*dense.minibatch()), learner.rewards(*learner.minibatch()), rtol=1e-4, atol=1e-4
+        dense.rewards(*dense.minibatch(0)), ours.rewards(*ours.minibatch(0)), rtol=1e-4, atol=1e-4
     )
 
 
