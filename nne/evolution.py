@@ -13,11 +13,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nne.fitness import STATIC, Transform, chosen_transform, exact_sum
+from nne.fitness import STATIC, Transform, chosen_transform
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.given import as_numbers, feasible, frequencies
+from nne.identity import must_belong, written
 from nne.parts import parts_of
-from nne.response import additive_variance, noise, predicted_response
+from nne.response import response
 from nne.selection import Execution, Move, Sample, chosen_rule
 from nne.training.errors import at_least, require, within
 from nne.training.graph import Recorded
@@ -236,7 +237,11 @@ class Evolution:
         after = after + mutation * (1 - 2 * after) if mutation else after
         own = delta if self.parts is None else delta[0]
         fitness = own.mean(dim=-1), own.std(dim=-1), own.amax(dim=-1), own.argmax(dim=-1).double()
-        return after, memory, torch.stack([*fitness, *self.response(p, after, sample, delta)])
+        return (
+            after,
+            memory,
+            torch.stack([*fitness, *response(after - p, sample.means, sample.fitness, delta, sample.parts)]),
+        )
 
     @property
     def replays(self) -> bool:
@@ -267,22 +272,6 @@ class Evolution:
         self.free = free
         self.free_parts = self.parts and self.parts.among(free)
 
-    def response(self, before: Tensor, after: Tensor, sample: Sample, delta: Tensor) -> tuple[Tensor, ...]:
-        """Heritability, signal to noise, how far mean fitness should rise, and what it is (nne/response.py)."""
-        means, z, parts = sample.means, sample.fitness, sample.parts
-        centred = z - (exact_sum(z) / self.N)[..., None]
-        squares = exact_sum(centred.square())
-        unit = exact_sum(delta * centred) / squares.clamp(min=1e-30)  # of transformed fitness
-        change, spread, own = after - before, squares / self.N, delta
-        if parts is None:
-            predicted = unit * predicted_response(change, means)
-        else:  # fitness is the sum of what its parts do, to first order
-            predicted, own = predicted_response(change * unit[parts.row], means), delta[0]
-            spread = torch.where(parts.count > 0, spread, 0.0).sum()
-        additive = additive_variance(means)
-        heritability, signal = additive / spread.clamp(min=1e-30), additive / noise(means).clamp(min=1e-30)
-        return heritability, signal, predicted, exact_sum(own) / self.N
-
     def state_dict(self) -> State:
         """All that changes. There is no random state: draws depend on seed and generation alone."""
         return {
@@ -293,7 +282,7 @@ class Evolution:
             "response": torch.tensor([self.predicted, self.first], dtype=torch.float64),
             "best": self.best.x,
             "best_fitness": torch.tensor(self.best.fitness, dtype=torch.float64),
-            "belongs_to": torch.tensor(list(self.identity.encode()), dtype=torch.uint8),
+            "belongs_to": written(self.identity),
         }
 
     @property
@@ -310,8 +299,7 @@ class Evolution:
             UserError: the state is of another number of genes, or of an evolution with other settings.
         """
         current = self.state_dict()
-        belongs_to = bytes(state["belongs_to"].tolist()).decode() if "belongs_to" in state else "another version"
-        require(belongs_to == self.identity, f"the checkpoint is of {belongs_to}; this evolution has {self.identity}")
+        must_belong(state, self.identity, "evolution")
         fits = current.keys() <= state.keys() and all(current[k].shape == state[k].shape for k in current)
         require(fits, f"the checkpoint does not hold {len(self.p)} allele frequencies: it is from another kind of run")
         self.p = state["p"].to(self.p.device)

@@ -20,6 +20,7 @@ from torch import Tensor
 from nne.evolution import FIGURES, LARGEST, SIGNED, Evolution, Individual
 from nne.genome import draw_keyed, initial_frequencies
 from nne.given import as_numbers, feasible
+from nne.identity import must_belong, written
 from nne.population.cpp import kernel
 from nne.selection import Execution
 from nne.training.errors import at_least, one_of, require
@@ -163,7 +164,7 @@ class Islands(Evolution):
             "memory": self.memory,
             "bests": torch.stack([best.x for best in self.bests]),
             "best_fitness": torch.tensor([best.fitness for best in self.bests], dtype=torch.float64),
-            "belongs_to": torch.tensor(list(self.identity.encode()), dtype=torch.uint8),
+            "belongs_to": written(self.identity),
         }
 
     @property
@@ -177,8 +178,7 @@ class Islands(Evolution):
         Raises:
             UserError: the state is of other islands.
         """
-        belongs_to = bytes(state["belongs_to"].tolist()).decode() if "belongs_to" in state else "another version"
-        require(belongs_to == self.identity, f"the checkpoint is of {belongs_to}; this evolution has {self.identity}")
+        must_belong(state, self.identity, "evolution")
         require(state["p"].shape == self.p.shape, f"the checkpoint is of {list(state['p'].shape)} allele frequencies")
         device = self.p.device
         self.p, self.memory = state["p"].to(device), state["memory"].to(device)

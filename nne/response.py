@@ -7,9 +7,11 @@ equation). An estimate ``a_i = f(i) - f_bar(i)`` of ``alpha_i`` from N individua
 allele. Over thousands of genes that noise is larger than the signal, so it is subtracted.
 """
 
+import torch
 from torch import Tensor
 
 from nne.fitness import AlleleMeans, exact_sum
+from nne.parts import Parts
 
 
 def additive_variance(means: AlleleMeans) -> Tensor:
@@ -36,3 +38,29 @@ def predicted_response(change: Tensor, means: AlleleMeans) -> Tensor:
     variance = means.variance if means.variance.shape == s.shape else means.variance[..., None]
     sampling = variance / means.N * (1 / s + 1 / (1 - s))
     return exact_sum(change * (a - sampling / a), which)
+
+
+def response(
+    change: Tensor, means: AlleleMeans, fitness: Tensor, told: Tensor, parts: Parts | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Heritability of fitness, signal to noise, how far mean fitness should rise, and what it is.
+
+    Args:
+        change: ``[n]``, of allele frequencies.
+        means: of fitness as it selects.
+        fitness, told: ``[N]``, that fitness, and as it was told; ``[K, N]``, if it is by parts: it is then the sum of
+            what parts do, to first order.
+        parts: which of the ``K`` counts for each allele.
+    """
+    centred = fitness - (exact_sum(fitness) / means.N)[..., None]
+    squares = exact_sum(centred.square())
+    unit = exact_sum(told * centred) / squares.clamp(min=1e-30)  # of fitness as it selects
+    spread, own = squares / means.N, told
+    if parts is None:
+        predicted = unit * predicted_response(change, means)
+    else:
+        predicted, own = predicted_response(change * unit[parts.row], means), told[0]
+        spread = torch.where(parts.count > 0, spread, 0.0).sum()
+    additive = additive_variance(means)
+    heritability, signal = additive / spread.clamp(min=1e-30), additive / noise(means).clamp(min=1e-30)
+    return heritability, signal, predicted, exact_sum(own) / means.N

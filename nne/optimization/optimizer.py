@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nne.evolution import Individual
 from nne.given import as_numbers
+from nne.identity import must_belong, written
 from nne.optimization.breeding import breeding
 from nne.optimization.pyramid import Numbers, Pyramid, Search
 from nne.training.errors import UserError, at_least, require
@@ -168,12 +169,13 @@ class Optimizer:
 
     def state_dict(self) -> State:
         """All fitness that was told: with it, everything can be gone through again without an evaluation."""
-        told = np.concatenate([np.empty(0), *self.told])
-        identity = f"genes={self.genes} seed={self.seed} minimise={self.minimise}"
-        return {
-            "told": torch.from_numpy(told),
-            "belongs_to": torch.tensor(list(identity.encode()), dtype=torch.uint8),
-        }
+        told = torch.from_numpy(np.concatenate([np.empty(0), *self.told]))
+        return {"told": told, "belongs_to": written(self.identity)}
+
+    @property
+    def identity(self) -> str:
+        """What a state belongs to."""
+        return f"genes={self.genes} seed={self.seed} minimise={self.minimise}"
 
     def load_state_dict(self, state: State) -> None:
         """Go on from where ``state_dict`` was called.
@@ -181,8 +183,7 @@ class Optimizer:
         Raises:
             UserError: the state is of other genes, another seed or another direction.
         """
-        theirs, ours = (bytes(each["belongs_to"].tolist()).decode() for each in (state, self.state_dict()))
-        require(theirs == ours, f"the state is of {theirs}; this optimizer has {ours}")
+        must_belong(state, self.identity, "optimizer")
         self.restart()
         told = state["told"]
         while len(told):

@@ -87,7 +87,7 @@ def test_it_goes_on_where_it_was() -> None:
         whole.tell(trap(x))
         resumed.tell(trap(x))
     assert torch.equal(whole.best.x, resumed.best.x)
-    with pytest.raises(UserError, match="the state is of genes=40 seed=2"):
+    with pytest.raises(UserError, match="the checkpoint is of genes=40 seed=2"):
         Optimizer(40, seed=3).load_state_dict(half.state_dict())
 
 
