@@ -68,11 +68,12 @@ def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation:
 
 
 def painted(patterns: Patterns, p: Tensor) -> Tensor:
-    """A sheet of the filters of ``W p`` side by side, scaled one by one to [-1, 1]; between them it is NaN."""
-    count, _, size, _ = patterns.fields.shape
+    """A sheet of the first layer's filters in ``W p`` side by side, each scaled to [-1, 1]; between them it is NaN."""
+    first = patterns.fields[0]
+    count, _, size, _ = first.shape
     side = int(size**0.5)
-    genes = patterns.of_filters(p.cpu().double()[None])[:, 0, 0, :, None]
-    kernels = (patterns.fields[:, 0] @ genes).view(count, side, side)
+    genes = patterns.of_filters(p.cpu().double()[None])[0][:, 0, 0, :, None]
+    kernels = (first[:, 0] @ genes).view(count, side, side)
     kernels = kernels / kernels.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
     return torch.nn.functional.pad(kernels, (0, 1, 0, 1), value=torch.nan).transpose(0, 1).flatten(1)
 
@@ -80,7 +81,7 @@ def painted(patterns: Patterns, p: Tensor) -> Tensor:
 def filters(patterns: Patterns, first: Tensor, p: Tensor, generation: int) -> Figure:
     """What genes paint in the mean network ``W p``: each filter as it began, and below it as it is."""
     sheet = torch.cat([painted(patterns, first), painted(patterns, p)])
-    figure, axes = figures.new(0.6 * len(patterns.fields) + 0.4, 1.7)
+    figure, axes = figures.new(0.6 * len(patterns.fields[0]) + 0.4, 1.7)
     axes.imshow(sheet.numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
     axes.set_axis_off()
     axes.set_title(f"Filters of W p at first, and after {generation} generations", fontsize=9)

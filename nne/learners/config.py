@@ -1,11 +1,11 @@
 """The configurations of evolution, and of learning that starts from what evolved. Imports nothing heavy."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from nne.training.config import Config, GradientConfig, LearnerConfig
 from nne.training.errors import at_least, one_of, require, within
-from nne.training.parts import NetworkConfig, key
+from nne.training.parts import NetworkConfig, key, listed
 from nne.training.plugin import one_of_or_path
 
 EXPRESSIONS = ["identity", "relu", "sigmoid", "tanh"]
@@ -44,7 +44,11 @@ class EvolutionConfig(LearnerConfig):
     )
     stop_at_fixed: float | None = key(None, "stop once this share of the alleles is fixed (within 0.01 of 0 or 1)")
     relative_temperature: float = key(1.0, "with temperature: null, what their spread is multiplied by")
-    filter_genes: int = key(60, "with network.filters: genes of each filter; the others are for classes to read with")
+    filter_genes: Any = key(
+        60,
+        "with network.filters: genes of each filter; the others are for classes to read with; in two layers, [200,60]: "
+        "of each filter of the second for each map of the first",
+    )
     smooth: float = key(1.0, "with network.filters: sd of the patterns that a gene paints, in pixels and places")
     credit: str = key(
         "total",
@@ -72,7 +76,10 @@ class EvolutionConfig(LearnerConfig):
         within("learner.stop_at_fixed", 1.0 if self.stop_at_fixed is None else self.stop_at_fixed, 0, 1)
         at_least("learner.test_individuals", self.test_individuals, 2)
         one_of("learner.credit", self.credit, CREDITS)
-        at_least("learner.filter_genes", self.filter_genes, 1)
+        for number in self.genes_of_filters:
+            whole = isinstance(number, int) and not isinstance(number, bool)
+            require(whole, f"learner.filter_genes must be a whole number, or a list of them, got {self.filter_genes}")
+            at_least("learner.filter_genes", number, 1)
         at_least("learner.smooth", self.smooth, 0)
         within("learner.p0", self.p0, 0, 0.5)
         require(0 <= self.mutation < 0.5, f"learner.mutation must be from 0 to below 0.5, got {self.mutation}")
@@ -118,18 +125,27 @@ class EvolutionConfig(LearnerConfig):
         Raises:
             UserError: the genes cannot be shared out.
         """
-        assert network.filters
-        readers = network.filters * classes
-        painters = network.filters * network.fields
-        left = self.genes - painters * self.filter_genes
-        example = painters * self.filter_genes + readers * 150
-        what = f"{painters} filters" if network.shared else f"{painters} fields"
+        grids, genes = network.grids, self.genes_of_filters
+        fits = len(genes) == len(grids)
+        require(fits, f"learner.filter_genes must be one number for each of network.filters, got {self.filter_genes}")
+        first, readers = grids[0].filters * network.fields, grids[-1].filters * classes
+        painting = first * genes[0]
+        what = f"{genes[0]} for each of {first} {'filters' if network.shared else 'fields'}"
+        for below, grid, number in zip(grids, grids[1:], genes[1:], strict=False):
+            painting += grid.filters * below.filters * number
+            what += f", {number} for each of {grid.filters} x {below.filters} pairs of a filter and a map"
+        left, example = self.genes - painting, painting + readers * 150
         require(
             left > 0 and left % readers == 0,
-            f"learner.genes must be {self.filter_genes} for each of {what}, and as many more for "
-            f"each pair of a filter and a class, as in learner.genes={example}; got {self.genes}",
+            f"learner.genes must be {what}, and as many more for each pair of a filter and a class, as in "
+            f"learner.genes={example}; got {self.genes}",
         )
         return left // readers
+
+    @property
+    def genes_of_filters(self) -> list[int]:
+        """``filter_genes``, layer by layer."""
+        return listed(self.filter_genes)
 
     def beyond_kernels(self, config: Config) -> str | None:
         """Why the C++ and the Triton kernels could not evaluate these networks, if so."""

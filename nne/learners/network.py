@@ -224,7 +224,7 @@ class NetworkEvolution(Learner):
         counts = self.confusion(images, labels)
         yield "confusion", confusion(counts, f"Individuals after {self.generation} generations")
         square = int(images.shape[1] ** 0.5) ** 2 == images.shape[1]
-        if self.painted and self.painted.fields.shape[1] == 1:
+        if self.painted and self.painted.fields[0].shape[1] == 1:
             first, now = self.history[0], self.evolution.p
             yield "filters", figures.filters(self.painted, first, now, self.generation)
         elif isinstance(self.tested, SparseNetworks) and square:

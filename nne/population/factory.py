@@ -135,5 +135,6 @@ def patterns(config: Config, classes: int) -> Patterns:
     """What the genes of ``network.filters`` paint."""
     network, learner_config = config.network, config.learner
     assert network is not None
-    genes = learner_config.filter_genes, learner_config.class_genes(network, classes)
+    class_genes = learner_config.class_genes(network, classes)
+    genes = learner_config.genes_of_filters, class_genes
     return drawn_patterns(network, *genes, learner_config.smooth, classes, config.seed)

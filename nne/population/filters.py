@@ -3,61 +3,70 @@
 Hidden units stand in maps: unit ``(f, a, b)`` looks at the field of ``r x r`` pixels at place ``(a, b)`` of a grid. Its
 weights there are a sum of patterns over the field, one for each gene of the filter ``f`` that is 1, the same at every
 place; and the weight by which class ``c`` hears it is a sum of patterns over the map, one for each gene of ``(f, c)``.
-Patterns are random numbers made smooth by a Gaussian; those over a field sum to zero. So the weights are ``W x`` with a
-fixed sparse random ``W`` as in Sec. 2, in which many links have numbers and genes in common.
+A second layer's filters look at fields of all maps of the first, and have genes of their own for each. Patterns are
+random numbers made smooth by a Gaussian; those over a field sum to zero. So the weights are ``W x`` with a fixed sparse
+random ``W`` as in Sec. 2, in which many links have numbers and genes in common.
 
 Pixels are centred by their mean over the training images: a link to one more pixel, which is always 1, takes from a
 unit what it hears of the mean image.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from nne.population.weights import WeightMatrix
-from nne.training.models.filters import fields, smooth_patterns
+from nne.training.models.filters import seen_by, smooth_patterns
 from nne.training.models.network import Edges, Topology
 from nne.training.parts import NetworkConfig
 from nne.training.seeding import generator
 
 
 def filter_topology(inputs: int, network: NetworkConfig, classes: int) -> Topology:
-    """Each unit's field, and the pixel that is always 1, whose number is ``inputs``."""
-    assert network.filters
-    seen = fields(inputs, network)
-    seen = torch.cat([seen, torch.full((len(seen), 1), inputs)], dim=1).repeat(network.filters, 1)
-    units, links = seen.shape
-    edges = Edges(units, inputs + 1, torch.arange(units).repeat_interleave(links), seen.flatten())
-    return Topology((edges,), classes, lit=True)
+    """Each unit's field, of every map below; in the first layer also a pixel that is always 1, numbered ``inputs``."""
+    layers: list[Edges] = []
+    sources, maps = inputs, 1
+    for grid, seen in zip(network.grids, seen_by(inputs, network), strict=True):
+        cells = torch.cat([seen + below * sources for below in range(maps)], dim=1)
+        lit = [] if layers else [torch.full((len(cells), 1), inputs)]
+        source = torch.cat([cells, *lit], dim=1).repeat(grid.filters, 1)
+        units, links = source.shape
+        unit = torch.arange(units).repeat_interleave(links)
+        layers.append(Edges(units, maps * sources + len(lit), unit, source.flatten()))
+        sources, maps = grid.places**2, grid.filters
+    return Topology(tuple(layers), classes, lit=True)
 
 
 @dataclass(frozen=True)
 class Patterns:
     """What each gene paints.
 
-    fields: ``[F, fields, r^2, genes of a field]`` float64; each sums to zero. A filter is one field, the same at every
-        place, or as many as places (``network.shared``).
-    maps: ``[F, C, places^2, genes of a filter and class]`` float64.
+    fields: layer by layer, ``[F, K, r^2, genes]`` float64; each pattern sums to zero. A filter of the first layer is
+        one field, ``K = 1``, the same at every place, or as many as places (``network.shared``); of the second, one for
+        each map below.
+    maps: ``[F, C, places^2, genes of a filter and class]`` float64, over those of the last layer.
     """
 
-    fields: Tensor
+    fields: list[Tensor]
     maps: Tensor
 
     @property
     def n(self) -> int:
-        """Genes: those of the filters, then those of each class, filter by filter."""
+        """Genes: those of the filters, layer by layer, then those of each class, filter by filter."""
         return self.hidden + self.maps[:, :, 0].numel()
 
     @property
     def hidden(self) -> int:
         """Those of the filters."""
-        return self.fields[:, :, 0].numel()
+        return sum(painted[:, :, 0].numel() for painted in self.fields)
 
-    def of_filters(self, x: Tensor) -> Tensor:
-        """The genes of each filter, ``[F, fields, N, genes]``, in genotypes ``x: [N, n]``."""
-        filters, count, _, genes = self.fields.shape
-        return x[:, : self.hidden].view(len(x), filters, count, genes).movedim(0, 2)
+    def of_filters(self, x: Tensor) -> list[Tensor]:
+        """The genes of each filter, layer by layer ``[F, K, N, genes]``, in genotypes ``x: [N, n]``."""
+        sizes = [painted[:, :, 0].shape for painted in self.fields]
+        layers = torch.split(x[:, : self.hidden], [size.numel() for size in sizes], dim=1)
+        return [layer.view(len(x), *size).movedim(0, 2) for layer, size in zip(layers, sizes, strict=True)]
 
     def of_classes(self, x: Tensor) -> Tensor:
         """Those of each filter and class, ``[F, C, N, genes]``."""
@@ -66,39 +75,43 @@ class Patterns:
 
 
 def drawn_patterns(
-    network: NetworkConfig, filter_genes: int, class_genes: int, smooth: float, classes: int, seed: int
+    network: NetworkConfig, filter_genes: Sequence[int], class_genes: int, smooth: float, classes: int, seed: int
 ) -> Patterns:
     """Patterns from a seed.
 
     Args:
-        filter_genes: of each filter; if not shared, of each of its fields.
+        filter_genes: layer by layer, of each filter for each map below; if not shared, of each of its fields.
         class_genes: of each class, for each filter.
         smooth: sd of the Gaussian, in pixels and in places.
     """
-    assert network.filters
-    stream = generator(seed, "patterns")
-    over_fields = [
-        torch.stack([smooth_patterns(network.field, filter_genes, smooth, stream) for _ in range(network.fields)])
-        for _ in range(network.filters)
-    ]
-    over_maps = [
-        torch.stack([smooth_patterns(network.places, class_genes, smooth, stream) for _ in range(classes)])
-        for _ in range(network.filters)
-    ]
-    return Patterns(torch.stack([p - p.mean(dim=1, keepdim=True) for p in over_fields]), torch.stack(over_maps))
+    stream, last = generator(seed, "patterns"), network.grids[-1]
+
+    def over(side: int, genes: int, filters: int, sheets: int) -> Tensor:
+        drawn = [smooth_patterns(side, genes, smooth, stream) for _ in range(filters * sheets)]
+        return torch.stack(drawn).view(filters, sheets, side**2, genes)
+
+    below = network.fields, *(grid.filters for grid in network.grids[:-1])
+    layers = zip(network.grids, filter_genes, below, strict=True)
+    fields = [over(grid.field, genes, grid.filters, sheets) for grid, genes, sheets in layers]
+    maps = over(last.places, class_genes, last.filters, classes)
+    return Patterns([painted - painted.mean(dim=2, keepdim=True) for painted in fields], maps)
 
 
 def painted_matrix(patterns: Patterns, network: NetworkConfig, mean: Tensor) -> WeightMatrix:
     """``W`` of ``filter_topology``; ``mean: [inputs]`` is the mean training image."""
-    seen, places = fields(len(mean), network), network.places**2
-    n = torch.arange(patterns.n)
-    of_filters, of_classes = patterns.of_filters(n[None])[:, :, 0], patterns.of_classes(n[None])[:, :, 0]
+    n = torch.arange(patterns.n)[None]
     which, values = [], []
-    for painted, genes in zip(patterns.fields, of_filters, strict=True):
-        of_mean = -(mean.double()[seen][:, None] @ painted)  # [places, 1, genes], what the mean image would excite
-        values.append(torch.cat([painted.expand(places, -1, -1), of_mean], dim=1))
+    first, *second = seen_by(len(mean), network)
+    of_first, *of_second = patterns.of_filters(n)
+    for painted, genes in zip(patterns.fields[0], of_first[:, :, 0], strict=True):
+        of_mean = -(mean.double()[first][:, None] @ painted)  # [places, 1, genes], what the mean image would excite
+        values.append(torch.cat([painted.expand(len(first), -1, -1), of_mean], dim=1))
         which.append(genes[:, None].expand_as(values[-1]))
-    for read, genes in zip(patterns.maps, of_classes, strict=True):
+    for seen, of_layer, layer in zip(second, patterns.fields[1:], of_second, strict=True):
+        for painted, genes in zip(of_layer, layer[:, :, 0], strict=True):
+            values.append(painted.flatten(0, 1).expand(len(seen), -1, -1))  # [places, maps r^2, genes]
+            which.append(genes[:, None].expand_as(painted).flatten(0, 1).expand_as(values[-1]))
+    for read, genes in zip(patterns.maps, patterns.of_classes(n)[:, :, 0], strict=True):
         values.append(read.transpose(0, 1))  # [places, C, genes]
         which.append(genes.expand_as(values[-1]))
     counts = torch.cat([torch.full((v.numel() // v.shape[-1],), v.shape[-1]) for v in values])
@@ -111,12 +124,15 @@ def part_of(patterns: Patterns, credit: str) -> Tensor:
     """``[n]``, whose fitness counts for each gene (``Evolution(part=...)``).
 
     With ``credit="class"``: 0, everybody's, for filters; ``1 + c`` for those of class ``c``. With ``"module"``: a row
-    for each filter, or for each of its fields; then, class by class, one for those by which it reads each filter.
+    for each filter, layer by layer, or for each of its fields, if it is not shared; then, class by class, one for those
+    by which it reads each filter.
     """
     filters, classes, _, class_genes = patterns.maps.shape
-    fields = patterns.fields[:, :, 0, 0].numel()
     if credit == "class":
         hidden = torch.zeros(patterns.hidden, dtype=torch.long)
         return torch.cat([hidden, torch.arange(1, classes + 1).repeat_interleave(filters * class_genes)])
-    sizes = torch.tensor([patterns.hidden // fields] * fields + [class_genes] * (filters * classes))
-    return torch.arange(1, 1 + len(sizes)).repeat_interleave(sizes)
+    first, *second = patterns.fields
+    sizes = [first.shape[3]] * first[:, :, 0, 0].numel()
+    sizes += [size for layer in second for size in [layer[0, :, 0].numel()] * len(layer)]
+    parts = torch.tensor(sizes + [class_genes] * (filters * classes))
+    return torch.arange(1, 1 + len(parts)).repeat_interleave(parts)

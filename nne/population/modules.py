@@ -9,14 +9,19 @@ filter ``f`` in one individual and ``R_fc`` its readout for class ``c``, and a b
 
 where ``m`` are the logits of the average body. Both are fitness of an individual's module, and neither holds what its
 other modules happen to do. This is cooperative coevolution (Potter and De Jong, 2000), whose collaborators are means.
+
+In two layers, a filter of the second sees the average maps of the first; and one of the first is judged by the logits
+of an average second layer that sees its map in place of the average one.
 """
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from nne.fitness import centred, reward, share_of_class
 from nne.population.filters import Patterns
-from nne.training.models.filters import fields
+from nne.training.models.filters import seen_by
 from nne.training.parts import NetworkConfig
 
 
@@ -32,18 +37,23 @@ class FilterModules:
 
     def __init__(self, patterns: Patterns, network: NetworkConfig, mean: Tensor, centre: bool) -> None:
         self.patterns = patterns
-        self.fields = patterns.fields.to(mean.device, torch.float32)
+        self.fields = [painted.to(mean.device, torch.float32) for painted in patterns.fields]
         self.maps = patterns.maps.to(mean.device, torch.float32)
         self.frozen = network.frozen
-        self.seen = fields(len(mean), network).to(mean.device)
+        self.shared = network.shared
+        self.seen = [seen.T.contiguous().to(mean.device) for seen in seen_by(len(mean), network)]  # [r^2, places]
         self.mean = mean
         self.centre = centre
 
     def needs(self, individuals: int, images: int) -> int:
-        """Bytes that a generation keeps at once: maps of one filter twice, and what is heard of every module."""
-        filters, count, _, _ = self.fields.shape
-        heard = self.maps.shape[1] * filters * (1 + count)
-        return 4 * individuals * images * (2 * len(self.seen) + heard)
+        """Bytes that a generation keeps at once: maps and what is seen of them, and what is heard of every module."""
+        (first, *second), (seen, *seen_above) = self.fields, self.seen
+        filters, classes, _, _ = self.maps.shape
+        maps = 2 * seen.shape[1]
+        for painted, above in zip(second, seen_above, strict=True):
+            maps = seen.shape[1] * len(first) + above.numel() * len(first) + 3 * above.shape[1] * len(painted)
+        modules = first[:, :, 0, 0].numel() + sum(len(painted) for painted in second) + filters
+        return 4 * individuals * images * (maps + classes * modules)
 
     def rewards(self, x: Tensor, images: Tensor, labels: Tensor, temperature: float) -> Tensor:
         """Fitness of each individual and of its modules, ``[K, N]`` float64: its own, and in the order of ``part_of``.
@@ -53,7 +63,7 @@ class FilterModules:
             images, labels: ``[B, inputs]`` and ``[B]``.
             temperature: the logits are divided by this.
         """
-        own, fields, readouts = self.logits(x, images)
+        own, below, filters, readouts = self.logits(x, images)
         average = torch.stack([heard.mean(dim=0) for heard in readouts]).sum(dim=0)
 
         def in_average_body(heard: Tensor) -> Tensor:
@@ -62,34 +72,88 @@ class FilterModules:
         def mean_reward(logits: Tensor) -> Tensor:
             return reward(logits, labels, temperature).mean(dim=1, dtype=torch.float64)
 
-        by_field = [mean_reward(in_average_body(heard)).expand(len(x)) for heard in fields]
+        bodies = [*below, *map(in_average_body, filters)]
+        by_filter = [mean_reward(logits).expand(len(x)) for logits in bodies]
         shares = [share_of_class(in_average_body(heard) / temperature, labels) for heard in readouts]
-        return torch.cat([mean_reward(own)[None], torch.stack(by_field), torch.stack(shares, dim=1).flatten(0, 1)])
+        return torch.cat([mean_reward(own)[None], torch.stack(by_filter), torch.stack(shares, dim=1).flatten(0, 1)])
 
-    def logits(self, x: Tensor, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """All of ``[N, C, B]`` float32: an individual's own; what the average readout hears of each filter, or of each
-        field; and what its readouts hear of each filter's average map. Of frozen filters, nobody's own: ``[1, C, B]``.
+    def logits(self, x: Tensor, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+        """All of ``[N, C, B]`` float32: an individual's own; of two layers, those of an average second layer above each
+        filter of the first; what the average readout hears of each filter of the last, or of each field; and what
+        readouts hear of each of its average maps. Of frozen filters, nobody's own: ``[1, C, B]``.
         """
-        places, size = self.seen.shape
-        pixels = (images - self.mean)[:, self.seen].permute(1, 2, 0)  # [places, r^2, B]
-        at_once = pixels.transpose(0, 1).reshape(size, -1)
-        genes = self.patterns.of_filters(x[:1] if self.frozen else x), self.patterns.of_classes(x)
-        own, fields, readouts = images.new_zeros(()), [], []
+        genes = self.patterns.of_filters(x[:1] if self.frozen else x)
+        kernels = [
+            [of.float() @ painted.transpose(1, 2) for of, painted in zip(*layer, strict=True)]  # [K, N, r^2]
+            for layer in zip(genes, self.fields, strict=True)
+        ]
+        reading = zip(self.patterns.of_classes(x), self.maps, strict=True)
+        readouts = [(of.float() @ read.transpose(1, 2)).transpose(0, 1) for of, read in reading]  # [N, C, places]
+        pixels = self.patches(0, (images - self.mean).T[None])
+        if len(kernels) == 1:
+            own, filters, heard = self.outputs(kernels[0], readouts, pixels, len(images))
+            return own, [], filters, heard
+        first = torch.stack([(kernel[0] @ pixels).relu_() for kernel in kernels[0]], dim=1)
+        maps = first.view(*first.shape[:2], -1, len(images))  # [N, F, places, B]
+        above = torch.stack([over_maps(kernel) for kernel in kernels[1]], dim=1)  # [N, F, F_below r^2]
+        seen, average = self.patches(1, maps.mean(dim=0)), above.mean(dim=0)
+        of_own = (above @ self.patches(1, maps)).relu_()
+        own, filters, heard = self.outputs(kernels[1], readouts, seen, len(images), of_own)
+        return own, list(self.through(average, seen, maps, readouts)), filters, heard
 
-        def heard(logits: Tensor) -> Tensor:
-            return centred(logits) if self.centre else logits
+    def patches(self, depth: int, maps: Tensor) -> Tensor:
+        """What a layer's filters see of maps ``[..., K, cells, B]`` at each place: ``[..., K r^2, places B]``."""
+        return maps[..., self.seen[depth], :].flatten(-4, -3).flatten(-2)
 
-        for painted, read, of_filter, of_class in zip(self.fields, self.maps, *genes, strict=True):
-            kernels = of_filter.to(painted.dtype) @ painted.transpose(1, 2)  # [fields, N, r^2]
-            readout = (of_class.to(read.dtype) @ read.transpose(1, 2)).transpose(0, 1)  # [N, C, places]
+    def outputs(
+        self, kernels: list[Tensor], readouts: list[Tensor], seen: Tensor, images: int, own: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """The own logits, and what is heard of each filter and of each map, of a last layer that sees the same in all.
+
+        Args:
+            kernels: of each filter, ``[K, N, r^2]``.
+            readouts: of each filter, ``[N, C, places]``.
+            seen: ``[K r^2, places B]``.
+            images: ``B``.
+            own: ``[N, F, places B]``, of an individual's filters on what it sees itself, where that is not the same.
+        """
+        total, fields, heard = seen.new_zeros(()), [], []
+        for f, (kernel, readout) in enumerate(zip(kernels, readouts, strict=True)):
             average_readout = readout.mean(dim=0)
-            if len(painted) == 1:
-                maps = (kernels[0] @ at_once).relu_().view(-1, places, len(images))
-                fields.append(heard(average_readout @ maps))
+            if self.shared:
+                maps = (over_maps(kernel) @ seen).relu_().view(kernel.shape[1], -1, images)
+                fields.append(self.heard(average_readout @ maps))
             else:
-                maps = (kernels @ pixels).relu_().transpose(0, 1)
+                by_place = seen.view(len(seen), -1, images).transpose(0, 1)
+                maps = (kernel @ by_place).relu_().transpose(0, 1)
                 of_each = zip(average_readout.T[:, None, :, None], maps.transpose(0, 1)[:, :, None], strict=True)
-                fields += [heard(weight * activity) for weight, activity in of_each]
-            own = own + heard(readout @ maps)
-            readouts.append(heard(readout @ maps.mean(dim=0)))
-        return own, fields, readouts
+                fields += [self.heard(weight * activity) for weight, activity in of_each]
+            total = total + self.heard(readout @ (maps if own is None else own[:, f].view_as(maps)))
+            heard.append(self.heard(readout @ maps.mean(dim=0)))
+        return total, fields, heard
+
+    def through(self, above: Tensor, seen: Tensor, maps: Tensor, readouts: list[Tensor]) -> Iterator[Tensor]:
+        """The logits of an average second layer that sees, of one filter of the first, each individual's own map.
+
+        Args:
+            above: ``[F, F_below r^2]``, the average kernels.
+            seen: ``[F_below r^2, places B]``, what they see of the average maps.
+            maps: ``[N, F_below, places, B]``.
+            readouts: of each filter above.
+        """
+        excited = above @ seen
+        read = torch.cat([readout.mean(dim=0) for readout in readouts], dim=1)  # [C, F places]
+        by_map = above.view(len(above), maps.shape[1], -1).unbind(dim=1)
+        for f, kernel in enumerate(by_map):
+            other = self.patches(1, (maps[:, f] - maps[:, f].mean(dim=0))[:, None])
+            there = (kernel @ other).add_(excited).relu_()
+            yield self.heard(read @ there.view(len(there), -1, maps.shape[3]))
+
+    def heard(self, logits: Tensor) -> Tensor:
+        """Centred over the images, if so configured."""
+        return centred(logits) if self.centre else logits
+
+
+def over_maps(kernel: Tensor) -> Tensor:
+    """A filter's weights map by map, ``[K, N, r^2]``, as ``[N, K r^2]``."""
+    return kernel.transpose(0, 1).flatten(1)

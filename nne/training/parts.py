@@ -1,7 +1,8 @@
 """The parts of a configuration: images, a network of links, or random features. Imports nothing heavy."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from nne.training.errors import at_least, one_of, require, within
 from nne.training.plugin import is_path, one_of_or_path
@@ -11,6 +12,11 @@ TORCHVISION_SOURCES = ["emnist", "qmnist", "usps", "cifar10"]
 SOURCES = ["auto", "mnist", "embedded", "fashion_mnist", "kmnist", *TORCHVISION_SOURCES, *OWN_SOURCES]
 DIGITS = list(range(10))
 FEATURE_RULES = ["random", "competing", "assemblies"]
+
+
+def listed(given: Any) -> list[Any]:
+    """What is given for each layer."""
+    return list(given) if isinstance(given, list | tuple) else [given]
 
 
 def key(default: Any, doc: str) -> Any:
@@ -66,6 +72,19 @@ class DataConfig:
         return self.source in TORCHVISION_SOURCES or self.source.startswith("torchvision.datasets.")
 
 
+class Grid(NamedTuple):
+    """A hidden layer of filters, each at ``places x places`` places."""
+
+    filters: int
+    field: int
+    places: int
+
+    @property
+    def units(self) -> int:
+        """Hidden units."""
+        return self.filters * self.places**2
+
+
 @dataclass
 class NetworkConfig:
     """The network: sparse random hidden layers with ReLU, and a full softmax output layer (Sec. 3.1)."""
@@ -75,18 +94,18 @@ class NetworkConfig:
     beta: float = key(0.0025, "probability that a gene touches a link: density of the weight generation matrix W")
     module: str | None = key(None, "instead of all that: a torch.nn.Module, as in nne.training.models.cnn.SmallCNN")
     cap: int | None = key(None, "k: only the k most active units of each hidden layer fire (Sec. 4, item 5)")
-    filters: int | None = key(None, "instead of hidden: filters that are the same at every place of a grid")
-    field: int = key(7, "pixels of a filter's side")
-    places: int = key(10, "of a filter, along each side of the image")
+    filters: Any = key(
+        None, "instead of hidden: filters that are the same at every place of a grid; two layers: [10,32]"
+    )
+    field: Any = key(7, "pixels of a filter's side; of a second layer's, places of the first: [7,5]")
+    places: Any = key(10, "of a filter, along each side of the image; in two layers: [10,6]")
     shared: bool = key(True, "with filters: whether one is the same at every place, or each place has its own")
     frozen: bool = key(False, "with filters: whether they stay as they were drawn")
 
     def __post_init__(self) -> None:
-        at_least("network.filters", self.filters, 1)
-        at_least("network.field", self.field, 1)
-        at_least("network.places", self.places, 1)
-        if self.filters:
-            self.hidden = self.filters * self.places**2
+        if self.filters is not None:
+            self._check_filters()
+            self.hidden = [grid.units for grid in self.grids] if len(self.grids) > 1 else self.grids[0].units
         for units in self.layers:
             whole = isinstance(units, int) and not isinstance(units, bool)
             require(whole, f"network.hidden must be a whole number, or a list of them, got {self.hidden}")
@@ -103,15 +122,42 @@ class NetworkConfig:
         fits = self.cap is None or self.cap <= min(self.layers)
         require(fits, f"network.cap must be at most network.hidden={self.hidden}, got {self.cap}")
 
+    def _check_filters(self) -> None:
+        """Every layer of them, and that they fit onto each other."""
+        layers = len(listed(self.filters))
+        require(1 <= layers <= 2, f"network.filters must be of one layer or two, as in [10,32], got {self.filters}")
+        for name in ("filters", "field", "places"):
+            given = getattr(self, name)
+            fits = len(listed(given)) in (1, layers)
+            require(fits, f"network.{name} must be one number, or one for each of network.filters, got {given}")
+            for number in listed(given):
+                whole = isinstance(number, int) and not isinstance(number, bool)
+                require(whole, f"network.{name} must be a whole number, or a list of them, got {given}")
+                at_least(f"network.{name}", number, 1)
+        for below, grid in pairwise(self.grids):
+            fits = grid.places <= below.places - grid.field + 1
+            where = f"network.field={grid.field} at network.places={grid.places}"
+            require(fits, f"{where} does not fit onto maps of {below.places} x {below.places} places")
+            require(self.shared, "network.shared=false knows one layer of filters")
+
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        """The layers of filters; none of a network without filters."""
+        layers = listed(self.filters) if self.filters is not None else []
+        numbers = (
+            (given * len(layers) if len(given) == 1 else given) for given in map(listed, (self.field, self.places))
+        )
+        return tuple(map(Grid, layers, *numbers))
+
     @property
     def fields(self) -> int:
         """Of filters that are not the same at every place: how many each stands for."""
-        return 1 if self.shared else self.places**2
+        return 1 if self.shared else self.grids[0].places ** 2
 
     @property
     def layers(self) -> tuple[int, ...]:
         """Units of each hidden layer."""
-        return tuple(self.hidden) if isinstance(self.hidden, list | tuple) else (self.hidden,)
+        return tuple(listed(self.hidden))
 
     @property
     def densities(self) -> tuple[float, ...]:

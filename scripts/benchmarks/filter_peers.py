@@ -50,10 +50,10 @@ class Strategy(ABC):
 
     def __init__(self, data: Dataset, network: NetworkConfig, setting: Setting, seed: int) -> None:
         begin = FilterNetwork(data.train_images.mean(dim=0), network, len(data.classes), seed)
-        weights = begin.kernels[0], begin.biases[0, 0], begin.outputs.weight, begin.outputs.bias
+        weights = begin.kernels[0][0], begin.biases[0][0, 0], begin.outputs.weight, begin.outputs.bias
         self.shapes = Shapes(tuple(w.shape for w in weights))
         self.mean = torch.cat([w.detach().flatten() for w in weights])
-        self.seen, self.centre = begin.seen_at, begin.mean
+        self.seen, self.centre = begin.seen[0], begin.mean
         self.data, self.setting, self.seed, self.steps = data, setting, seed, 0
 
     def step(self) -> None:

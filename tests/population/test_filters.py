@@ -25,7 +25,7 @@ from nne.training.data.jitter import jittered
 from nne.training.errors import UserError
 from nne.training.io.checkpoint import state_sha256
 from nne.training.models.filters import FilterNetwork, fields, smooth_patterns
-from nne.training.parts import NetworkConfig
+from nne.training.parts import Grid, NetworkConfig
 from nne.training.seeding import generator
 from tests.conftest import Command, call
 
@@ -48,7 +48,7 @@ def test_the_networks_are_convolutions_of_centred_images(
     images = torch.rand(7, side * side, generator=stream)
     mean = images.double().mean(dim=0)
     topology = filter_topology(side * side, network, classes)
-    W = painted_matrix(drawn_patterns(network, filter_genes, class_genes, 1.0, classes, seed=1), network, mean)
+    W = painted_matrix(drawn_patterns(network, [filter_genes], class_genes, 1.0, classes, seed=1), network, mean)
     x = torch.rand(5, W.n, generator=stream) < 0.5
     lit = torch.ones(side * side + 1, dtype=torch.bool)
     if compiled and kernel.load() is None:
@@ -76,26 +76,66 @@ def test_the_networks_are_convolutions_of_centred_images(
     torch.testing.assert_close(dense, found, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_what_gradients_train_is_the_same_network(shared: bool) -> None:
-    network = NetworkConfig(filters=3, field=4, places=3, shared=shared)
+@settings(deadline=None, max_examples=10)
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+def test_two_layers_are_convolutions_of_convolutions(
+    filters: int, above: int, field: int, genes: int, class_genes: int
+) -> None:
+    side, classes, places = 14, 3, 5
+    network = NetworkConfig(filters=[filters, above], field=[4, field], places=[places, places - field + 1])
+    images = torch.rand(7, side * side, generator=torch.Generator().manual_seed(filters))
+    mean = images.double().mean(dim=0)
+    topology = filter_topology(side * side, network, classes)
+    patterns = drawn_patterns(network, [3, genes], class_genes, 1.0, classes, seed=1)
+    W = painted_matrix(patterns, network, mean)
+    x = torch.rand(5, W.n, generator=torch.Generator().manual_seed(above)) < 0.5
+    population = Population(topology, W, torch.ones(side * side + 1, dtype=torch.bool), CPU, torch.float32)
+    found = population.logits(x, population.gather(images))
+    starts = torch.linspace(1, side - 1 - 4, places).round().long()
+    (of_first, of_second), of_classes = patterns.of_filters(x.double()), patterns.of_classes(x.double())
+    for i in range(len(x)):
+        kernels = torch.einsum("fksg,fkg->fks", patterns.fields[0], of_first[:, :, i]).view(-1, 1, 4, 4)
+        second = torch.einsum("fksg,fkg->fks", patterns.fields[1], of_second[:, :, i]).view(above, -1, field, field)
+        assert float(second.sum(dim=(2, 3)).abs().max()) < 1e-9
+        centred = (images.double() - mean).view(-1, 1, side, side)
+        maps = conv2d(centred, kernels)[:, :, starts][:, :, :, starts].relu()
+        maps = conv2d(maps, second).relu().flatten(2)
+        expected = torch.einsum("bfp,fcpg,fcg->bc", maps, patterns.maps, of_classes[:, :, i])
+        torch.testing.assert_close(found[i].T.double(), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(population.as_module(x[i].float())(images).double(), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(population.dense_forward(x.float())(images), found, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        NetworkConfig(filters=3, field=4, places=3),
+        NetworkConfig(filters=3, field=4, places=3, shared=False),
+        NetworkConfig(filters=[3, 2], field=[4, 2], places=[5, 3]),
+    ],
+)
+def test_what_gradients_train_is_the_same_network(network: NetworkConfig) -> None:
     images = torch.rand(6, 196, generator=torch.Generator().manual_seed(0))
     trained = FilterNetwork(images.mean(dim=0), network, classes=5, seed=1)
     with torch.no_grad():
-        trained.biases.add_(torch.tensor([0.1, -0.2, 0.3]) * torch.arange(1.0, 1 + len(trained.biases))[:, None, None])
+        for biases in trained.biases:
+            number = torch.arange(1.0, 1 + biases.numel()).view_as(biases)
+            biases.add_(0.1 * number.cos())
         trained.outputs.bias.add_(1)
     torch.testing.assert_close(trained.as_module()(images), trained(images)[0])
-    assert float(trained.kernels.detach().sum(dim=1).abs().max()) < 1e-5
-    assert len(trained.kernels) == (1 if shared else 9)
-    frozen = FilterNetwork(images.mean(dim=0), NetworkConfig(filters=3, field=4, places=3, frozen=True), 5, seed=1)
-    assert [w.requires_grad for w in (frozen.kernels, frozen.biases, frozen.outputs.weight)] == [False, False, True]
+    first, *_ = trained.kernels
+    assert float(first.detach().sum(dim=1).abs().max()) < 1e-5
+    assert len(first) == (1 if network.shared else 9)
+    network.frozen = True
+    learnt = FilterNetwork(images.mean(dim=0), network, 5, seed=1).named_parameters()
+    assert {name for name, weights in learnt if weights.requires_grad} == {"outputs.weight", "outputs.bias"}
 
 
 def test_what_places_have_in_common_is_found() -> None:
     network = NetworkConfig(filters=2, field=3, places=3)
     topology = filter_topology(196, network, 3)
     mean = torch.rand(196, generator=torch.Generator().manual_seed(0))
-    patterns = drawn_patterns(network, 4, 5, 1.0, classes=3, seed=0)
+    patterns = drawn_patterns(network, [4], 5, 1.0, classes=3, seed=0)
     W = painted_matrix(patterns, network, mean)
     of_filter = [0] + [9] * 8  # all but the link to the pixel that is always 1
     assert kernel.alike(topology.first, W).tolist() == of_filter * 2
@@ -107,7 +147,7 @@ def test_what_places_have_in_common_is_found() -> None:
 
 def test_a_class_reads_through_genes_of_its_own() -> None:
     network = NetworkConfig(filters=2, field=3, places=3)
-    patterns = drawn_patterns(network, 4, 5, 1.0, classes=3, seed=0)
+    patterns = drawn_patterns(network, [4], 5, 1.0, classes=3, seed=0)
     W = painted_matrix(patterns, network, torch.zeros(196))
     part = part_of(patterns, "class")
     edges = filter_topology(196, network, 3).edges
@@ -119,7 +159,7 @@ def test_a_class_reads_through_genes_of_its_own() -> None:
 
 
 def test_fields_are_spread_over_the_image_and_inside_a_border() -> None:
-    seen = fields(784, NetworkConfig(filters=1, field=7, places=10))
+    seen = fields(28, Grid(1, 7, 10), border=1)
     rows, columns = seen // 28, seen % 28
     assert seen.shape == (100, 49)
     assert (int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())) == (1, 26, 1, 26)

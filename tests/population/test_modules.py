@@ -9,9 +9,10 @@ from torch.nn.functional import cross_entropy
 
 from nne.fitness import share_of_class
 from nne.parts import Parts, means_by_part, sums_by_part
-from nne.population.filters import Patterns, drawn_patterns, part_of
+from nne.population.filters import Patterns, drawn_patterns, filter_topology, painted_matrix, part_of
 from nne.population.modules import FilterModules
-from nne.training.models.filters import fields
+from nne.population.torch import Population
+from nne.training.models.filters import seen_by
 from nne.training.parts import NetworkConfig
 
 SIDE = 14
@@ -24,13 +25,13 @@ def images_of(count: int, classes: int) -> tuple[Tensor, Tensor]:
 
 def written_out(patterns: Patterns, network: NetworkConfig, mean: Tensor, x: Tensor, images: Tensor) -> Tensor:
     """What class ``c`` of ``j`` hears of filter ``f`` of ``i`` at each place: ``[F, places, i, j, C, B]`` float64."""
-    seen = fields(len(mean), network)
+    (seen,) = seen_by(len(mean), network)
     filters, classes = patterns.maps.shape[:2]
     heard = torch.zeros(filters, len(seen), len(x), len(x), classes, len(images), dtype=torch.float64)
-    of_filters, of_classes = patterns.of_filters(x.double()), patterns.of_classes(x.double())
+    (of_filters,), of_classes = patterns.of_filters(x.double()), patterns.of_classes(x.double())
     for f in range(filters):
         for i in range(len(x)):
-            kernels = (patterns.fields[f] @ of_filters[f, :, i, :, None])[:, :, 0].expand(len(seen), -1)
+            kernels = (patterns.fields[0][f] @ of_filters[f, :, i, :, None])[:, :, 0].expand(len(seen), -1)
             maps = ((images - mean).double()[:, seen] * kernels).sum(dim=2).clamp(min=0)  # [B, places]
             for j in range(len(x)):
                 for c in range(classes):
@@ -44,7 +45,7 @@ def test_each_module_is_judged_in_the_average_body(
     filters: int, genes: int, classes: int, N: int, shared: bool
 ) -> None:
     network = NetworkConfig(filters=filters, field=5, places=3, shared=shared)
-    patterns = drawn_patterns(network, genes, genes + 1, 1.0, classes, seed=1)
+    patterns = drawn_patterns(network, [genes], genes + 1, 1.0, classes, seed=1)
     images, labels = images_of(9, classes)
     mean, temperature = images.mean(dim=0), 5.0
     x = torch.rand(N, patterns.n, generator=torch.Generator().manual_seed(N)) < 0.5
@@ -74,7 +75,7 @@ def test_each_module_is_judged_in_the_average_body(
 
 def test_of_individuals_alike_but_for_one_module_it_is_their_own() -> None:
     network = NetworkConfig(filters=3, field=5, places=3)
-    patterns = drawn_patterns(network, 6, 5, 1.0, classes=4, seed=1)
+    patterns = drawn_patterns(network, [6], 5, 1.0, classes=4, seed=1)
     part = part_of(patterns, "module")
     images, labels = images_of(20, 4)
     modules = FilterModules(patterns, network, images.mean(dim=0), centre=True)
@@ -83,7 +84,7 @@ def test_of_individuals_alike_but_for_one_module_it_is_their_own() -> None:
     for k in (1, 3, 4, 11, 15):
         x = torch.where(part == k, others, one[:1])
         found = modules.rewards(x, images, labels, temperature=5.0)
-        own, _, _ = modules.logits(x, images)
+        own, *_ = modules.logits(x, images)
         expected = found[0] if k <= 3 else share_of_class(own / 5.0, labels)[(k - 4) // 3]
         assert float(expected.std()) > 1e-3
         torch.testing.assert_close(found[k], expected, rtol=0, atol=1e-5)
@@ -91,10 +92,35 @@ def test_of_individuals_alike_but_for_one_module_it_is_their_own() -> None:
         assert float(found[still].std(dim=1).max()) < 1e-6
 
 
+def test_in_two_layers_it_is_their_own_too() -> None:
+    """And their logits are those of the graph and ``W``."""
+    network = NetworkConfig(filters=[3, 2], field=[5, 2], places=[4, 3])
+    patterns = drawn_patterns(network, [6, 4], 5, 1.0, classes=4, seed=1)
+    part = part_of(patterns, "module")
+    images, labels = images_of(20, 4)
+    mean = images.mean(dim=0)
+    W, topology = painted_matrix(patterns, network, mean), filter_topology(SIDE**2, network, 4)
+    population = Population(topology, W, torch.ones(SIDE**2 + 1, dtype=torch.bool), torch.device("cpu"), torch.float32)
+    modules = FilterModules(patterns, network, mean, centre=True)
+    one, others = torch.rand(2, 8, patterns.n, generator=torch.Generator().manual_seed(0)) < 0.5
+    assert torch.bincount(part).tolist() == [0, *[6] * 3, *[12] * 2, *[5] * 8]
+    for k in range(1, 14):
+        x = torch.where(part == k, others, one[:1])
+        found = modules.rewards(x, images, labels, temperature=5.0)
+        own, *_ = modules.logits(x, images)
+        by_graph = population.logits(x, population.gather(images))
+        torch.testing.assert_close(own, by_graph - by_graph.mean(dim=2, keepdim=True), rtol=1e-4, atol=1e-4)
+        expected = found[0] if k <= 5 else share_of_class(own / 5.0, labels)[(k - 6) // 2]
+        assert float(expected.std()) > 1e-4
+        torch.testing.assert_close(found[k], expected, rtol=0, atol=1e-5)
+        still = [row for row in range(1, 14) if row != k]
+        assert float(found[still].std(dim=1).max()) < 1e-6
+
+
 def test_it_is_the_credit_of_the_total_without_what_others_add() -> None:
     """Over all genotypes, where softmax is linear: the same ``f - f_bar`` for each allele, from less variance."""
     network = NetworkConfig(filters=2, field=5, places=3)
-    patterns = drawn_patterns(network, 2, 1, 1.0, classes=3, seed=1)
+    patterns = drawn_patterns(network, [2], 1, 1.0, classes=3, seed=1)
     images, labels = images_of(12, 3)
     every = (torch.arange(2**patterns.n)[:, None] >> torch.arange(patterns.n)) % 2 > 0
     modules = FilterModules(patterns, network, images.mean(dim=0), centre=True)

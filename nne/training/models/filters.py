@@ -7,27 +7,37 @@ from nne.training.data.jitter import side_of
 from nne.training.errors import require
 from nne.training.models.network import uniform
 from nne.training.models.plain import hidden, linear
-from nne.training.parts import NetworkConfig
+from nne.training.parts import Grid, NetworkConfig
 from nne.training.seeding import generator
 
 SMOOTH = 1.0  # pixels
 
 
-def fields(inputs: int, network: NetworkConfig) -> Tensor:
-    """The pixels of every place's field, ``[places^2, field^2]``.
+def fields(side: int, grid: Grid, border: int = 0) -> Tensor:
+    """The cells of every place's field on a map of ``side x side``, ``[places^2, field^2]``, inside a border.
 
     Raises:
-        UserError: images are not square, or too small for so large a field at so many places.
+        UserError: the map is too small for so large a field at so many places.
     """
-    side, r, places = side_of(inputs), network.field, network.places
-    room = side - 2 - r  # a border of one pixel is left out
+    r, places = grid.field, grid.places
+    room = side - 2 * border - r
     fits = room >= places - 1
     require(fits, f"network.field={r} at network.places={places} does not fit into images of {side} x {side} pixels")
-    starts = torch.linspace(1, 1 + room, places).round().long()
+    starts = torch.linspace(border, border + room, places).round().long()
     within = torch.arange(r)
     one_row = starts[:, None] + within
-    pixels = one_row[:, None, :, None] * side + one_row[None, :, None, :]
-    return pixels.reshape(places * places, r * r)
+    cells = one_row[:, None, :, None] * side + one_row[None, :, None, :]
+    return cells.reshape(places * places, r * r)
+
+
+def seen_by(inputs: int, network: NetworkConfig) -> list[Tensor]:
+    """What filters see, layer by layer: the first of the image, but for a border of one pixel; the second of each map.
+
+    Raises:
+        UserError: images are not square, or too small.
+    """
+    first, *second = network.grids
+    return [fields(side_of(inputs), first, border=1), *(fields(first.places, grid) for grid in second)]
 
 
 def smooth_patterns(side: int, count: int, width: float, stream: torch.Generator) -> Tensor:
@@ -42,49 +52,71 @@ def smooth_patterns(side: int, count: int, width: float, stream: torch.Generator
 
 
 class FilterNetwork(nn.Module):
-    """``relu(w_f . pixels of a field + b_f)`` for every filter and place, and an output layer with a bias.
+    """``relu(w_f . what the field sees + b_f)`` for every filter and place, once or twice, and an output layer.
 
-    ``kernels: [1, r^2, F]`` are the same at every place; if not shared, they are ``[places^2, r^2, F]``.
+    ``kernels``, layer by layer: ``[1, r^2, F]``, the same at every place; ``[places^2, r^2, F]``, if not shared; of a
+    second layer, which sees every map below, ``[1, F_below r^2, F]``.
 
-    Pixels are centred by ``mean``, ``[inputs]``. A filter begins as a smooth pattern whose weights sum to zero, of the
+    Pixels are centred by ``mean``, ``[inputs]``. A filter begins as smooth patterns whose weights sum to zero, of the
     kind that genes paint; ``frozen`` filters stay as they were drawn.
     """
 
-    seen_at: Tensor
     mean: Tensor
 
     def __init__(self, mean: Tensor, network: NetworkConfig, classes: int, seed: int) -> None:
         super().__init__()
-        assert network.filters
-        self.register_buffer("seen_at", fields(len(mean), network), persistent=False)
+        self.grids = network.grids
+        for depth, seen in enumerate(seen_by(len(mean), network)):
+            self.register_buffer(f"seen_{depth}", seen, persistent=False)
         self.register_buffer("mean", mean.cpu(), persistent=False)
-        stream = generator(seed, "initial weights")
-        count = network.filters * network.fields
-        patterns = smooth_patterns(network.field, count, SMOOTH, stream).float() * (1.5 / network.field)
-        by_place = (patterns - patterns.mean(dim=0)).view(-1, network.filters, network.fields).permute(2, 0, 1)
-        self.kernels = nn.Parameter(by_place.contiguous(), requires_grad=not network.frozen)
-        self.biases = nn.Parameter(torch.zeros(network.fields, 1, network.filters), requires_grad=not network.frozen)
-        units = network.filters * network.places**2
+        stream, train, maps = generator(seed, "initial weights"), not network.frozen, 1
+        self.kernels, self.biases = nn.ParameterList(), nn.ParameterList()
+        for grid in network.grids:
+            sheets = network.fields * maps
+            patterns = smooth_patterns(grid.field, grid.filters * sheets, SMOOTH, stream).float()
+            patterns = (patterns - patterns.mean(dim=0)) * (1.5 / (grid.field * maps**0.5))
+            by_sheet = patterns.view(-1, grid.filters, sheets).permute(2, 0, 1)  # [sheets, r^2, F]
+            kernels = by_sheet.reshape(network.fields, -1, grid.filters).contiguous()
+            self.kernels.append(nn.Parameter(kernels, requires_grad=train))
+            self.biases.append(nn.Parameter(torch.zeros(network.fields, 1, grid.filters), requires_grad=train))
+            maps = grid.filters
+        units = network.grids[-1].units
         self.outputs = nn.Linear(units, classes)
         self.outputs.weight = nn.Parameter(uniform((classes, units), units**-0.5, stream))
         self.outputs.bias = nn.Parameter(torch.zeros(classes))
+
+    @property
+    def seen(self) -> list[Tensor]:
+        """What a filter of each layer sees at each place, of each map below."""
+        return [self.get_buffer(f"seen_{depth}") for depth in range(len(self.grids))]
 
     def see(self, images: Tensor) -> Tensor:
         """The images themselves."""
         return images
 
     def as_module(self) -> nn.Module:
-        """With a full matrix, filter by filter and place by place."""
-        filters, (places, size), inputs = self.kernels.shape[2], self.seen_at.shape, len(self.mean)
-        seen_at = self.seen_at.expand(filters, places, size)
-        weights = self.kernels.permute(2, 0, 1).expand(filters, places, size)
-        matrix = weights.new_zeros(filters, places, inputs).scatter(2, seen_at, weights).flatten(0, 1).detach()
-        biases = self.biases.detach()[:, 0].T.expand(filters, places).flatten() - matrix @ self.mean
-        return nn.Sequential(*hidden(matrix, None, biases), linear(self.outputs.weight, self.outputs.bias))
+        """With full matrices, filter by filter and place by place."""
+        layers: list[nn.Module] = []
+        side, maps = len(self.mean), 1
+        for grid, seen, kernels, biases in zip(self.grids, self.seen, self.kernels, self.biases, strict=True):
+            filters, places = grid.filters, len(seen)
+            cells = (
+                (torch.arange(maps)[:, None, None] * side + seen.cpu()).transpose(0, 1).flatten(1)
+            )  # [places, K r^2]
+            seen_at = cells.expand(filters, places, -1)
+            weights = kernels.detach().cpu().permute(2, 0, 1).expand(filters, places, -1)
+            matrix = weights.new_zeros(filters, places, maps * side).scatter(2, seen_at, weights).flatten(0, 1)
+            offsets = biases.detach().cpu()[:, 0].T.expand(filters, places).flatten()
+            offsets = offsets if layers else offsets - matrix @ self.mean.cpu()
+            layers += hidden(matrix, None, offsets)
+            side, maps = places, filters
+        return nn.Sequential(*layers, linear(self.outputs.weight, self.outputs.bias))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``[1, B, C]`` of images ``[B, inputs]``."""
-        pixels = (images - self.mean)[:, self.seen_at].transpose(0, 1)  # [places, B, r^2]
-        maps = (pixels @ self.kernels + self.biases).relu()
-        logits: Tensor = self.outputs(maps.permute(1, 2, 0).flatten(1))
+        maps = (images - self.mean)[:, None]  # [B, maps, cells]
+        for seen, kernels, biases in zip(self.seen, self.kernels, self.biases, strict=True):
+            fields = maps[:, :, seen].permute(2, 0, 1, 3).flatten(2)  # [places, B, maps r^2]
+            maps = (fields @ kernels + biases).relu().permute(1, 2, 0)
+        logits: Tensor = self.outputs(maps.flatten(1))
         return logits[None]
