@@ -96,14 +96,16 @@ class FilterModules:
         first = torch.stack([(kernel[0] @ pixels).relu_() for kernel in kernels[0]], dim=1)
         maps = first.view(*first.shape[:2], -1, len(images))  # [N, F, places, B]
         above = torch.stack([over_maps(kernel) for kernel in kernels[1]], dim=1)  # [N, F, F_below r^2]
-        seen, average = self.patches(1, maps.mean(dim=0)), above.mean(dim=0)
-        of_own = (above @ self.patches(1, maps)).relu_()
+        seen, seen_by_own = self.patches(1, maps.mean(dim=0)), self.patches(1, maps)
+        of_own = (above @ seen_by_own).relu_()
         own, filters, heard = self.outputs(kernels[1], readouts, seen, len(images), of_own)
-        return own, list(self.through(average, seen, maps, readouts)), filters, heard
+        return own, list(self.through(above.mean(dim=0), seen, seen_by_own, readouts, len(images))), filters, heard
 
     def patches(self, depth: int, maps: Tensor) -> Tensor:
         """What a layer's filters see of maps ``[..., K, cells, B]`` at each place: ``[..., K r^2, places B]``."""
-        return maps[..., self.seen[depth], :].flatten(-4, -3).flatten(-2)
+        size, places = self.seen[depth].shape
+        seen = maps.index_select(-2, self.seen[depth].flatten())
+        return seen.view(*maps.shape[:-3], maps.shape[-3] * size, places * maps.shape[-1])
 
     def outputs(
         self, kernels: list[Tensor], readouts: list[Tensor], seen: Tensor, images: int, own: Tensor | None = None
@@ -132,22 +134,25 @@ class FilterModules:
             heard.append(self.heard(readout @ maps.mean(dim=0)))
         return total, fields, heard
 
-    def through(self, above: Tensor, seen: Tensor, maps: Tensor, readouts: list[Tensor]) -> Iterator[Tensor]:
+    def through(
+        self, above: Tensor, seen: Tensor, seen_by_own: Tensor, readouts: list[Tensor], images: int
+    ) -> Iterator[Tensor]:
         """The logits of an average second layer that sees, of one filter of the first, each individual's own map.
 
         Args:
             above: ``[F, F_below r^2]``, the average kernels.
             seen: ``[F_below r^2, places B]``, what they see of the average maps.
-            maps: ``[N, F_below, places, B]``.
+            seen_by_own: ``[N, F_below r^2, places B]``, and of an individual's.
             readouts: of each filter above.
+            images: ``B``.
         """
         excited = above @ seen
         read = torch.cat([readout.mean(dim=0) for readout in readouts], dim=1)  # [C, F places]
-        by_map = above.view(len(above), maps.shape[1], -1).unbind(dim=1)
-        for f, kernel in enumerate(by_map):
-            other = self.patches(1, (maps[:, f] - maps[:, f].mean(dim=0))[:, None])
-            there = (kernel @ other).add_(excited).relu_()
-            yield self.heard(read @ there.view(len(there), -1, maps.shape[3]))
+        size = len(self.seen[1])
+        parts = (torch.split(of, size, dim) for of, dim in ((above, 1), (seen, 0), (seen_by_own, 1)))
+        for kernel, average, own in zip(*parts, strict=True):
+            there = (kernel @ own).add_(excited - kernel @ average).relu_()
+            yield self.heard(read @ there.view(len(there), -1, images))
 
     def heard(self, logits: Tensor) -> Tensor:
         """Centred over the images, if so configured."""

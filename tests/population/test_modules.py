@@ -92,6 +92,58 @@ def test_of_individuals_alike_but_for_one_module_it_is_their_own() -> None:
         assert float(found[still].std(dim=1).max()) < 1e-6
 
 
+def test_filters_of_two_layers_are_judged_in_the_average_body() -> None:
+    """Against loops over single networks in float64."""
+    network = NetworkConfig(filters=[2, 3], field=[5, 2], places=[4, 3])
+    patterns = drawn_patterns(network, [4, 3], 2, 1.0, classes=3, seed=1)
+    images, labels = images_of(8, 3)
+    N, mean = 4, images.mean(dim=0)
+    x = torch.rand(N, patterns.n, generator=torch.Generator().manual_seed(1)) < 0.5
+    found = FilterModules(patterns, network, mean, centre=True).rewards(x, images, labels, temperature=5.0)
+    pixels, cells = seen_by(len(mean), network)
+    of_filters, of_classes = patterns.of_filters(x.double()), patterns.of_classes(x.double())
+    first, second = (
+        torch.einsum("fksg,fkng->nfks", painted, of) for painted, of in zip(patterns.fields, of_filters, strict=True)
+    )
+    read = torch.einsum("fcpg,fcng->nfcp", patterns.maps, of_classes)
+
+    def below(kernels: Tensor) -> Tensor:  # [1, r^2] -> [places, B]
+        return (kernels[0] @ (images - mean).double()[:, pixels].permute(1, 2, 0)).clamp(min=0)
+
+    def above(kernels: Tensor, maps: Tensor) -> Tensor:  # [F, r^2], [F, places, B] -> [places, B]
+        return torch.einsum("fs,fpsb->pb", kernels, maps[:, cells]).clamp(min=0)
+
+    def heard(read: Tensor, maps: Tensor) -> Tensor:  # [F, C, P], [F, P, B] -> [C, B]
+        logits = torch.einsum("fcp,fpb->cb", read, maps) / 5.0
+        return logits - logits.mean(dim=1, keepdim=True)
+
+    def reward(z: Tensor) -> float:
+        return float((torch.tensor(3.0).log() ** 2 - cross_entropy(z.T, labels, reduction="none")).clamp(min=0).mean())
+
+    maps = torch.stack([torch.stack([below(first[i, f]) for f in range(2)]) for i in range(N)])
+    average = maps.mean(dim=0)
+    tops = torch.stack([torch.stack([above(second[i, e], average) for e in range(3)]) for i in range(N)])
+    average_read = read.mean(dim=0)
+    m = heard(average_read, tops.mean(dim=0))
+    for i in range(N):
+        own = torch.stack([above(second[i, e], maps[i]) for e in range(3)])
+        assert float(found[0, i]) == pytest.approx(reward(heard(read[i], own)), abs=1e-4)
+        for f in range(2):
+            seen = average.clone()
+            seen[f] = maps[i, f]
+            body = torch.stack([above(second[:, e].mean(dim=0), seen) for e in range(3)])
+            assert float(found[1 + f, i]) == pytest.approx(reward(heard(average_read, body)), abs=1e-4)
+        for e in range(3):
+            body = tops.mean(dim=0).clone()
+            body[e] = tops[i, e]
+            assert float(found[3 + e, i]) == pytest.approx(reward(heard(average_read, body)), abs=1e-4)
+            for c in range(3):
+                z = m.clone()
+                z[c] += heard(read[i, [e]] - average_read[[e]], tops.mean(dim=0)[[e]])[c]
+                share = (z[c] * (labels == c) - z.logsumexp(dim=0)).mean()
+                assert float(found[6 + 3 * c + e, i]) == pytest.approx(float(share), abs=1e-4)
+
+
 def test_in_two_layers_it_is_their_own_too() -> None:
     """And their logits are those of the graph and ``W``."""
     network = NetworkConfig(filters=[3, 2], field=[5, 2], places=[4, 3])
