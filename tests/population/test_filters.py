@@ -30,6 +30,10 @@ from nne.training.seeding import generator
 from tests.conftest import Command, call
 
 CPU = torch.device("cpu")
+DEEP = (
+    *("network.filters=[2,3]", "network.field=[7,2]", "network.places=[4,3]", "learner.filter_genes=[10,6]"),
+    "learner.genes=206",
+)
 SMALL = (
     *("experiment=nne_filters_mnist10", "data=embedded", "network.filters=2", "network.places=4", "learner.genes=140"),
     *("learner.filter_genes=10", "learner.population=20", "learner.batch=30", "data.per_class=10"),
@@ -223,7 +227,15 @@ def made(*overrides: str) -> tuple[NetworkEvolution, Dataset]:
 
 
 @pytest.mark.parametrize(
-    "overrides", [(), ("backend=torch", "learner.mutation=0.01"), ("learner.credit=class",), ("learner.credit=total",)]
+    "overrides",
+    [
+        (),
+        ("backend=torch", "learner.mutation=0.01"),
+        ("learner.credit=class",),
+        ("learner.credit=total",),
+        DEEP,
+        (*DEEP, "learner.credit=class", "learner.freeze=0.02"),
+    ],
 )
 def test_it_goes_on_where_it_was_bit_for_bit(overrides: tuple[str, ...]) -> None:
     whole, _ = made(*overrides)
@@ -239,8 +251,9 @@ def test_it_goes_on_where_it_was_bit_for_bit(overrides: tuple[str, ...]) -> None
     assert state_sha256(whole.state_dict()) == state_sha256(resumed.state_dict())
 
 
-def test_what_is_exported_answers_as_the_commonest_genotype() -> None:
-    learner, images = made()
+@pytest.mark.parametrize("overrides", [(), DEEP])
+def test_what_is_exported_answers_as_the_commonest_genotype(overrides: tuple[str, ...]) -> None:
+    learner, images = made(*overrides)
     for _ in range(5):
         learner.step()
     performance = learner.performance(images.test_images, images.test_labels, 10)
@@ -248,27 +261,36 @@ def test_what_is_exported_answers_as_the_commonest_genotype() -> None:
     assert float((answers == images.test_labels).double().mean()) == pytest.approx(performance.modal, abs=0.002)
 
 
-def test_frozen_filters_stay_as_they_were_drawn() -> None:
-    learner, _ = made("network.frozen=true", "learner.population=200")
+@pytest.mark.parametrize(("overrides", "genes"), [((), 20), (DEEP, 56)])
+def test_frozen_filters_stay_as_they_were_drawn(overrides: tuple[str, ...], genes: int) -> None:
+    learner, _ = made(*overrides, "network.frozen=true", "learner.population=200")
     before = learner.evolution.p.clone()
     for _ in range(5):
         learner.step()
-    hidden = slice(0, 20)
+    hidden = slice(0, genes)
     assert torch.equal(learner.evolution.p[hidden], before[hidden])
     assert sorted(set(before[hidden].tolist())) == [0, 1]
-    assert bool((learner.evolution.p != before)[20:].all())
+    assert bool((learner.evolution.p != before)[genes:].all())
 
 
-@pytest.mark.parametrize(("shared", "genes", "picture"), [(True, 42, "filters"), (False, 112, "receptive_fields")])
-def test_what_became_of_filters_is_a_picture(shared: bool, genes: int, picture: str) -> None:
-    learner, images = made(f"network.shared={shared}", "learner.filter_genes=1", f"learner.genes={genes}")
+@pytest.mark.parametrize(
+    ("overrides", "picture"),
+    [
+        (("learner.filter_genes=1", "learner.genes=42"), "filters"),
+        (("network.shared=false", "learner.filter_genes=1", "learner.genes=112"), "receptive_fields"),
+        (DEEP, "filters"),
+    ],
+)
+def test_what_became_of_filters_is_a_picture(overrides: tuple[str, ...], picture: str) -> None:
+    learner, images = made(*overrides)
     learner.step()
     names = [name for name, _ in learner.figures(images.test_images, images.test_labels)]
     assert names == ["convergence", "trajectories", "confusion", picture]
 
 
-def test_it_learns() -> None:
-    learner, images = made("learner.population=200", "data.per_class=50", "learner.genes=1040")
+@pytest.mark.parametrize("overrides", [("learner.genes=1040",), (*DEEP, "learner.genes=656")])
+def test_it_learns(overrides: tuple[str, ...]) -> None:
+    learner, images = made("learner.population=200", "data.per_class=50", *overrides)
     before = learner.performance(images.test_images, images.test_labels, 20).mean
     for _ in range(40):
         learner.step()
@@ -306,6 +328,20 @@ def test_it_learns() -> None:
         (("learner.p0=0.6",), "learner.p0 must be greater than 0 and at most 0.5, got 0.6"),
         (("data.jitter=-1",), "data.jitter must be at least 0, got -1"),
         (("network.filters=0",), "network.filters must be at least 1, got 0"),
+        (("network.filters=1.5",), "network.filters must be a whole number, or a list of them, got 1.5"),
+        (("network.filters=[2,2,2]",), "network.filters must be of one layer or two, as in .10,32., got .2, 2, 2."),
+        (("network.filters=[2,2]", "network.field=[7,2,2]"), "network.field must be one number, or one for each of"),
+        (
+            ("network.filters=[2,2]", "network.field=[7,3]"),
+            "network.field=3 at network.places=4 does not fit onto maps of 4 x 4 places",
+        ),
+        ((*DEEP, "network.shared=false"), "network.shared=false knows one layer of filters"),
+        ((*DEEP, "learner.filter_genes=10"), "learner.filter_genes must be one number for each of network.filters"),
+        ((*DEEP, "learner.filter_genes=[10,x]"), "learner.filter_genes must be a whole number, or a list of them"),
+        (
+            (*DEEP, "learner.genes=56"),
+            "6 for each of 3 x 2 pairs of a filter and a map, and as many more for each pair",
+        ),
     ],
 )
 def test_wrong_filters_are_one_line(overrides: tuple[str, ...], message: str, tmp_path: Path) -> None:
