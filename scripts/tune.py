@@ -25,7 +25,7 @@ from nne.training.errors import UserError, exit_code, require
 from nne.training.logging.progress import console
 from nne.training.seeding import generator
 from reporting.published import PUBLISHED
-from reproduce import NETWORKS, TUNED
+from reporting.stages import NETWORKS, TUNED
 
 RULES = {
     **dict.fromkeys(("frozen", "backprop", "fa", "sign", "kp", "mirror", "dfa", "drtp", "pepita", "ff", "pc")),

@@ -16,6 +16,8 @@ EVOLVED = {
     "nne_filters_mnist10": "all layers evolve",
     "nne_filters_mnist10_all": "all layers evolve",
     "nne_filters_mnist5": "all layers evolve",
+    "nne_deep_filters_mnist10": "all layers evolve",
+    "nne_deep_filters_mnist10_all": "all layers evolve",
     "nne_fields_mnist10": "all layers evolve",
     "nne_readout_mnist10": "the readout evolves",
 }
@@ -78,8 +80,10 @@ def images(run: Run) -> str:
 
 
 def network(run: Run) -> str:
-    """How many filters; or fields, if nothing is shared."""
+    """How many filters, layer by layer; or fields, if nothing is shared."""
     count = run.key("network.filters")
+    if isinstance(count, list):
+        return f"{' and '.join(map(str, count))} filters"
     return f"{count} filters" if run.key("network.shared") else f"{count * run.key('network.places') ** 2:,} fields"
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import reproduce
 import tune
 from nne.registry import LEARNERS, composed
 from nne.training.io.results import Run, find_runs
 from nne.training.io.run_folder import METRICS
-from reporting import zoo
+from reporting import stages, zoo
 from tests.scripts.test_report import finished
 
 ACCURACIES = {
@@ -94,9 +93,9 @@ def test_the_search_goes_to_the_best_neighbour(judge: Callable[[float], float], 
 
 
 def test_every_rule_that_was_tuned_is_reproduced_and_every_rule_of_the_table_is_an_experiment() -> None:
-    stages = {stage.name for stage in reproduce.STAGES}
+    names = {stage.name for stage in stages.STAGES}
     for rule, networks in tune.RULES.items():
-        for network in networks or reproduce.NETWORKS:
-            assert f"zoo_{rule}_{network}" in stages
+        for network in networks or stages.NETWORKS:
+            assert f"zoo_{rule}_{network}" in names
     for rule in zoo.NAMES:
         assert composed(f"experiment={zoo.experiment(rule)}").learner.name in LEARNERS
