@@ -21,6 +21,7 @@ from nne.population.cuda import fused, genotypes
 from nne.population.cuda.fused import SOURCE, STEP, Shape
 from nne.population.cuda.networks import CudaPopulation
 from nne.population.factory import populations
+from nne.population.filters import drawn_patterns, filter_topology, painted_matrix
 from nne.population.layout import ABSENT, in_steps
 from nne.population.torch import Population
 from nne.training.config import Config
@@ -28,6 +29,7 @@ from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
 from nne.training.errors import UserError
 from nne.training.io import compiler
+from nne.training.parts import NetworkConfig
 from tests.conftest import CPU, needs_compiler
 from tests.shapes import Case, cases, dense_logits, logits_of, make, means_of
 
@@ -140,6 +142,24 @@ def test_networks_are_those_of_float64(shape: Shape, data: st.DataObject, indivi
         labels = torch.arange(len(y)) % case.topology.classes
         result = population.rewards(given_x, population.gather(y), labels, 0.7)
     torch.testing.assert_close(result, reward(expected, labels, 0.7).sum(dim=1), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_filters_are_those_of_float64(shared: bool) -> None:
+    network = NetworkConfig(filters=2, field=5, places=3, shared=shared)
+    images = torch.rand(20, 196, generator=torch.Generator().manual_seed(0))
+    topology = filter_topology(196, network, 4)
+    W = painted_matrix(drawn_patterns(network, [6], 5, 1.0, classes=4, seed=1), network, images.mean(dim=0))
+    x = torch.rand(9, W.n, generator=torch.Generator().manual_seed(1)) < 0.5
+    lit = torch.cat([images, torch.ones(20, 1)], dim=1)
+    case = Case(topology, W, torch.full((W.n,), 0.5, dtype=torch.float64), lit, 0)
+    population = CudaPopulation(topology, W, case.seen, CPU)
+    expected = rounded(case, x)
+    found = population.logits(x, population.gather(images))
+    assert float((found - expected).abs().max()) <= 1e-2 * float(expected.abs().max())
+    labels = torch.arange(20) % 4
+    result = population.rewards(x, population.gather(images), labels, 5.0)
+    torch.testing.assert_close(result, reward(expected, labels, 5.0).sum(dim=1), rtol=1e-2, atol=1e-2)
 
 
 @settings(max_examples=8)
