@@ -15,6 +15,7 @@ of an average second layer that sees its map in place of the average one.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +24,21 @@ from nne.fitness import centred, reward, share_of_class
 from nne.population.filters import Patterns
 from nne.training.models.filters import seen_by
 from nne.training.parts import NetworkConfig
+
+
+class Heard(NamedTuple):
+    """Logits of a generation, each ``[N, C, B]`` float32; ``[1, C, B]`` of filters that are frozen, nobody's own.
+
+    own: an individual's.
+    below: of two layers, an average second layer's that sees one filter of the first as it is, filter by filter.
+    filters: what average readouts hear of each filter of the last layer, or of each field, if not shared.
+    readouts: what an individual's readouts hear of each of the last layer's average maps.
+    """
+
+    own: Tensor
+    below: list[Tensor]
+    filters: list[Tensor]
+    readouts: list[Tensor]
 
 
 class FilterModules:
@@ -63,8 +79,8 @@ class FilterModules:
             images, labels: ``[B, inputs]`` and ``[B]``.
             temperature: the logits are divided by this.
         """
-        own, below, filters, readouts = self.logits(x, images)
-        average = torch.stack([heard.mean(dim=0) for heard in readouts]).sum(dim=0)
+        of = self.logits(x, images)
+        average = torch.stack([heard.mean(dim=0) for heard in of.readouts]).sum(dim=0)
 
         def in_average_body(heard: Tensor) -> Tensor:
             return average + (heard - heard.mean(dim=0))
@@ -72,16 +88,13 @@ class FilterModules:
         def mean_reward(logits: Tensor) -> Tensor:
             return reward(logits, labels, temperature).mean(dim=1, dtype=torch.float64)
 
-        bodies = [*below, *map(in_average_body, filters)]
+        bodies = [*of.below, *map(in_average_body, of.filters)]
         by_filter = [mean_reward(logits).expand(len(x)) for logits in bodies]
-        shares = [share_of_class(in_average_body(heard) / temperature, labels) for heard in readouts]
-        return torch.cat([mean_reward(own)[None], torch.stack(by_filter), torch.stack(shares, dim=1).flatten(0, 1)])
+        shares = [share_of_class(in_average_body(heard) / temperature, labels) for heard in of.readouts]
+        return torch.cat([mean_reward(of.own)[None], torch.stack(by_filter), torch.stack(shares, dim=1).flatten(0, 1)])
 
-    def logits(self, x: Tensor, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
-        """All of ``[N, C, B]`` float32: an individual's own; of two layers, those of an average second layer above each
-        filter of the first; what the average readout hears of each filter of the last, or of each field; and what
-        readouts hear of each of its average maps. Of frozen filters, nobody's own: ``[1, C, B]``.
-        """
+    def logits(self, x: Tensor, images: Tensor) -> Heard:
+        """What genotypes ``x: [N, n]`` bool, and bodies that are average but for one module, say of ``B`` images."""
         genes = self.patterns.of_filters(x[:1] if self.frozen else x)
         kernels = [
             [of.float() @ painted.transpose(1, 2) for of, painted in zip(*layer, strict=True)]  # [K, N, r^2]
@@ -91,15 +104,15 @@ class FilterModules:
         readouts = [(of.float() @ read.transpose(1, 2)).transpose(0, 1) for of, read in reading]  # [N, C, places]
         pixels = self.patches(0, (images - self.mean).T[None])
         if len(kernels) == 1:
-            own, filters, heard = self.outputs(kernels[0], readouts, pixels, len(images))
-            return own, [], filters, heard
+            return self.outputs(kernels[0], readouts, pixels, len(images))
         first = torch.stack([(kernel[0] @ pixels).relu_() for kernel in kernels[0]], dim=1)
         maps = first.view(*first.shape[:2], -1, len(images))  # [N, F, places, B]
         above = torch.stack([over_maps(kernel) for kernel in kernels[1]], dim=1)  # [N, F, F_below r^2]
         seen, seen_by_own = self.patches(1, maps.mean(dim=0)), self.patches(1, maps)
         of_own = (above @ seen_by_own).relu_()
-        own, filters, heard = self.outputs(kernels[1], readouts, seen, len(images), of_own)
-        return own, list(self.through(above.mean(dim=0), seen, seen_by_own, readouts, len(images))), filters, heard
+        last = self.outputs(kernels[1], readouts, seen, len(images), of_own)
+        below = self.through(above.mean(dim=0), seen, seen_by_own, readouts, len(images))
+        return last._replace(below=list(below))
 
     def patches(self, depth: int, maps: Tensor) -> Tensor:
         """What a layer's filters see of maps ``[..., K, cells, B]`` at each place: ``[..., K r^2, places B]``."""
@@ -109,8 +122,8 @@ class FilterModules:
 
     def outputs(
         self, kernels: list[Tensor], readouts: list[Tensor], seen: Tensor, images: int, own: Tensor | None = None
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """The own logits, and what is heard of each filter and of each map, of a last layer that sees the same in all.
+    ) -> Heard:
+        """Of a last layer that sees the same in everybody.
 
         Args:
             kernels: of each filter, ``[K, N, r^2]``.
@@ -119,7 +132,7 @@ class FilterModules:
             images: ``B``.
             own: ``[N, F, places B]``, of an individual's filters on what it sees itself, where that is not the same.
         """
-        total, fields, heard = seen.new_zeros(()), [], []
+        total, fields, heard = seen.new_zeros(()), list[Tensor](), list[Tensor]()
         for f, (kernel, readout) in enumerate(zip(kernels, readouts, strict=True)):
             average_readout = readout.mean(dim=0)
             if self.shared:
@@ -132,7 +145,7 @@ class FilterModules:
                 fields += [self.heard(weight * activity) for weight, activity in of_each]
             total = total + self.heard(readout @ (maps if own is None else own[:, f].view_as(maps)))
             heard.append(self.heard(readout @ maps.mean(dim=0)))
-        return total, fields, heard
+        return Heard(total, [], fields, heard)
 
     def through(
         self, above: Tensor, seen: Tensor, seen_by_own: Tensor, readouts: list[Tensor], images: int
