@@ -237,11 +237,8 @@ class Evolution:
         after = after + mutation * (1 - 2 * after) if mutation else after
         own = delta if self.parts is None else delta[0]
         fitness = own.mean(dim=-1), own.std(dim=-1), own.amax(dim=-1), own.argmax(dim=-1).double()
-        return (
-            after,
-            memory,
-            torch.stack([*fitness, *response(after - p, sample.means, sample.fitness, delta, sample.parts)]),
-        )
+        achieved = response(after - p, sample.means, sample.fitness, delta, sample.parts)
+        return after, memory, torch.stack([*fitness, *achieved])
 
     @property
     def replays(self) -> bool:

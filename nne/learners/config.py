@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from nne.training.config import Config, GradientConfig, LearnerConfig
 from nne.training.errors import at_least, one_of, require, within
-from nne.training.parts import NetworkConfig, key, listed
+from nne.training.parts import NetworkConfig, key, listed, whole_numbers
 from nne.training.plugin import one_of_or_path
 
 EXPRESSIONS = ["identity", "relu", "sigmoid", "tanh"]
@@ -76,10 +76,7 @@ class EvolutionConfig(LearnerConfig):
         within("learner.stop_at_fixed", 1.0 if self.stop_at_fixed is None else self.stop_at_fixed, 0, 1)
         at_least("learner.test_individuals", self.test_individuals, 2)
         one_of("learner.credit", self.credit, CREDITS)
-        for number in self.genes_of_filters:
-            whole = isinstance(number, int) and not isinstance(number, bool)
-            require(whole, f"learner.filter_genes must be a whole number, or a list of them, got {self.filter_genes}")
-            at_least("learner.filter_genes", number, 1)
+        whole_numbers("learner.filter_genes", self.filter_genes)
         at_least("learner.smooth", self.smooth, 0)
         within("learner.p0", self.p0, 0, 0.5)
         require(0 <= self.mutation < 0.5, f"learner.mutation must be from 0 to below 0.5, got {self.mutation}")

@@ -136,5 +136,5 @@ def patterns(config: Config, classes: int) -> Patterns:
     network, learner_config = config.network, config.learner
     assert network is not None
     class_genes = learner_config.class_genes(network, classes)
-    genes = learner_config.genes_of_filters, class_genes
-    return drawn_patterns(network, *genes, learner_config.smooth, classes, config.seed)
+    filter_genes, smooth = learner_config.genes_of_filters, learner_config.smooth
+    return drawn_patterns(network, filter_genes, class_genes, smooth, classes, config.seed)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nne.population.weights import WeightMatrix
-from nne.training.models.filters import seen_by, smooth_patterns
+from nne.training.models.filters import over_maps, seen_by, smooth_patterns
 from nne.training.models.network import Edges, Topology
 from nne.training.parts import NetworkConfig
 from nne.training.seeding import generator
@@ -29,7 +29,7 @@ def filter_topology(inputs: int, network: NetworkConfig, classes: int) -> Topolo
     layers: list[Edges] = []
     sources, maps = inputs, 1
     for grid, seen in zip(network.grids, seen_by(inputs, network), strict=True):
-        cells = torch.cat([seen + below * sources for below in range(maps)], dim=1)
+        cells = over_maps(seen, sources, maps)
         lit = [] if layers else [torch.full((len(cells), 1), inputs)]
         source = torch.cat([cells, *lit], dim=1).repeat(grid.filters, 1)
         units, links = source.shape
@@ -133,6 +133,7 @@ def part_of(patterns: Patterns, credit: str) -> Tensor:
         return torch.cat([hidden, torch.arange(1, classes + 1).repeat_interleave(filters * class_genes)])
     first, *second = patterns.fields
     sizes = [first.shape[3]] * first[:, :, 0, 0].numel()
-    sizes += [size for layer in second for size in [layer[0, :, 0].numel()] * len(layer)]
-    parts = torch.tensor(sizes + [class_genes] * (filters * classes))
-    return torch.arange(1, 1 + len(parts)).repeat_interleave(parts)
+    for layer in second:
+        sizes += [layer[0, :, 0].numel()] * len(layer)
+    sizes += [class_genes] * (filters * classes)
+    return torch.arange(1, 1 + len(sizes)).repeat_interleave(torch.tensor(sizes))

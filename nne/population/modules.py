@@ -107,7 +107,7 @@ class FilterModules:
             return self.outputs(kernels[0], readouts, pixels, len(images))
         first = torch.stack([(kernel[0] @ pixels).relu_() for kernel in kernels[0]], dim=1)
         maps = first.view(*first.shape[:2], -1, len(images))  # [N, F, places, B]
-        above = torch.stack([over_maps(kernel) for kernel in kernels[1]], dim=1)  # [N, F, F_below r^2]
+        above = torch.stack([flattened(kernel) for kernel in kernels[1]], dim=1)  # [N, F, F_below r^2]
         seen, seen_by_own = self.patches(1, maps.mean(dim=0)), self.patches(1, maps)
         of_own = (above @ seen_by_own).relu_()
         last = self.outputs(kernels[1], readouts, seen, len(images), of_own)
@@ -136,7 +136,7 @@ class FilterModules:
         for f, (kernel, readout) in enumerate(zip(kernels, readouts, strict=True)):
             average_readout = readout.mean(dim=0)
             if self.shared:
-                maps = (over_maps(kernel) @ seen).relu_().view(kernel.shape[1], -1, images)
+                maps = (flattened(kernel) @ seen).relu_().view(kernel.shape[1], -1, images)
                 fields.append(self.heard(average_readout @ maps))
             else:
                 by_place = seen.view(len(seen), -1, images).transpose(0, 1)
@@ -172,6 +172,6 @@ class FilterModules:
         return centred(logits) if self.centre else logits
 
 
-def over_maps(kernel: Tensor) -> Tensor:
+def flattened(kernel: Tensor) -> Tensor:
     """A filter's weights map by map, ``[K, N, r^2]``, as ``[N, K r^2]``."""
     return kernel.transpose(0, 1).flatten(1)

@@ -19,6 +19,19 @@ def listed(given: Any) -> list[Any]:
     return list(given) if isinstance(given, list | tuple) else [given]
 
 
+def whole_numbers(name: str, given: Any) -> list[int]:
+    """What is given for each layer, once it is known to be whole numbers of at least 1.
+
+    Raises:
+        UserError: it is not.
+    """
+    for number in listed(given):
+        whole = isinstance(number, int) and not isinstance(number, bool)
+        require(whole, f"{name} must be a whole number, or a list of them, got {given}")
+        at_least(name, number, 1)
+    return listed(given)
+
+
 def key(default: Any, doc: str) -> Any:
     """A configuration key: its default and, for ``--help``, its meaning."""
     return field(default=default, metadata={"doc": doc})
@@ -106,10 +119,7 @@ class NetworkConfig:
         if self.filters is not None:
             self._check_filters()
             self.hidden = [grid.units for grid in self.grids] if len(self.grids) > 1 else self.grids[0].units
-        for units in self.layers:
-            whole = isinstance(units, int) and not isinstance(units, bool)
-            require(whole, f"network.hidden must be a whole number, or a list of them, got {self.hidden}")
-            at_least("network.hidden", units, 1)
+        whole_numbers("network.hidden", self.hidden)
         given = self.densities
         for probability in given:
             number = isinstance(probability, int | float) and not isinstance(probability, bool)
@@ -130,10 +140,7 @@ class NetworkConfig:
             given = getattr(self, name)
             fits = len(listed(given)) in (1, layers)
             require(fits, f"network.{name} must be one number, or one for each of network.filters, got {given}")
-            for number in listed(given):
-                whole = isinstance(number, int) and not isinstance(number, bool)
-                require(whole, f"network.{name} must be a whole number, or a list of them, got {given}")
-                at_least(f"network.{name}", number, 1)
+            whole_numbers(f"network.{name}", given)
         for below, grid in pairwise(self.grids):
             fits = grid.places <= below.places - grid.field + 1
             where = f"network.field={grid.field} at network.places={grid.places}"

@@ -40,6 +40,11 @@ def seen_by(inputs: int, network: NetworkConfig) -> list[Tensor]:
     return [fields(side_of(inputs), first, border=1), *(fields(first.places, grid) for grid in second)]
 
 
+def over_maps(seen: Tensor, cells: int, maps: int) -> Tensor:
+    """What fields ``seen: [places, r^2]`` see of each of some maps of so many cells, ``[places, maps r^2]``."""
+    return torch.cat([seen + below * cells for below in range(maps)], dim=1)
+
+
 def smooth_patterns(side: int, count: int, width: float, stream: torch.Generator) -> Tensor:
     """``count`` patterns over ``side x side`` places, ``[side^2, count]`` float64; ``width`` is the Gaussian's sd."""
     noise = torch.rand(side * side, count, generator=stream, dtype=torch.float64) * 2 - 1
@@ -97,19 +102,16 @@ class FilterNetwork(nn.Module):
     def as_module(self) -> nn.Module:
         """With full matrices, filter by filter and place by place."""
         layers: list[nn.Module] = []
-        side, maps = len(self.mean), 1
+        cells, maps = len(self.mean), 1
         for grid, seen, kernels, biases in zip(self.grids, self.seen, self.kernels, self.biases, strict=True):
             filters, places = grid.filters, len(seen)
-            cells = (
-                (torch.arange(maps)[:, None, None] * side + seen.cpu()).transpose(0, 1).flatten(1)
-            )  # [places, K r^2]
-            seen_at = cells.expand(filters, places, -1)
+            seen_at = over_maps(seen.cpu(), cells, maps).expand(filters, places, -1)
             weights = kernels.detach().cpu().permute(2, 0, 1).expand(filters, places, -1)
-            matrix = weights.new_zeros(filters, places, maps * side).scatter(2, seen_at, weights).flatten(0, 1)
+            matrix = weights.new_zeros(filters, places, maps * cells).scatter(2, seen_at, weights).flatten(0, 1)
             offsets = biases.detach().cpu()[:, 0].T.expand(filters, places).flatten()
             offsets = offsets if layers else offsets - matrix @ self.mean.cpu()
             layers += hidden(matrix, None, offsets)
-            side, maps = places, filters
+            cells, maps = places, filters
         return nn.Sequential(*layers, linear(self.outputs.weight, self.outputs.bias))
 
     def forward(self, images: Tensor) -> Tensor:
