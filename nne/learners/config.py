@@ -34,6 +34,9 @@ class EvolutionConfig(LearnerConfig):
     epsilon_final: float | None = key(None, "strength of selection at trainer.max_steps, reached geometrically")
     weak_until: float = key(0.0, "share of trainer.max_steps for which selection stays at epsilon")
     batch: int | None = key(None, "images a generation, the same for everyone; null: all of the training set")
+    groups: int = key(
+        1, "groups of individuals, each with images of its own; fitness is compared within a group, not between them"
+    )
     temperature: float | None = key(
         None,
         "the logits are divided by this in the fitness; null: by their spread over classes in the first generation",
@@ -68,6 +71,12 @@ class EvolutionConfig(LearnerConfig):
         within("learner.epsilon_final", self.epsilon_final or self.epsilon, 0, float("inf"))
         require(0 <= self.weak_until < 1, f"learner.weak_until must be from 0 to below 1, got {self.weak_until}")
         at_least("learner.batch", self.batch, 1)
+        at_least("learner.groups", self.groups, 1)
+        alike = self.population % self.groups == 0 and self.population >= 2 * self.groups
+        of_two = f"learner.groups must share out learner.population={self.population} alike, by two or more"
+        require(alike, f"{of_two}, got {self.groups}")
+        own = self.groups == 1 or self.batch is not None
+        require(own, f"learner.groups={self.groups} have images of their own: set learner.batch=100, got null")
         within("learner.temperature", 1.0 if self.temperature is None else self.temperature, 0, float("inf"))
         one_of_or_path("learner.fitness", self.fitness, TRANSFORMS)
         one_of_or_path("learner.selection", self.selection, SELECTIONS)
@@ -95,22 +104,20 @@ class EvolutionConfig(LearnerConfig):
         require(shared or alone, f"learner.credit={self.credit} needs the genes of network.filters")
         few = self.batch is not None or (alone and not self.centre_logits)
         require(few, "learner.credit and centre_logits keep all logits of a generation: set learner.batch=100")
-        kept = self.freeze is None or self.credit != "module"
-        require(kept, f"learner.credit=module needs all genes: set learner.freeze=null, got {self.freeze}")
         if shared:
             require(network.module is None, f"network.filters cannot be had with network.module={network.module}")
             self.class_genes(network, len(config.images.classes))
-            g = self.expression
-            require(g == "identity", f"network.filters needs weights W x: set learner.expression=identity, got {g}")
-            whole = network.cap is None or self.credit != "module"
-            require(whole, f"learner.credit=module knows no network.cap={network.cap}: set learner.credit=class")
+            whole = network.cap is None or self.credit != "module" or len(network.grids) == 1
+            require(whole, f"learner.credit=module knows network.cap={network.cap} of one layer: set network.cap=null")
         frozen = shared and network.frozen
         require(not (frozen and self.mutation), "network.frozen=true keeps genes as they are: set learner.mutation=0")
         each = config.images.per_class
         if self.batch and each:
             images = len(config.images.classes) * each
-            right = self.batch <= images
-            require(right, f"learner.batch must be at most {images} (data.per_class x classes), got {self.batch}")
+            together = self.groups * self.batch
+            what = "learner.batch" if self.groups == 1 else "learner.groups x learner.batch"
+            right = together <= images
+            require(right, f"{what} must be at most {images} (data.per_class x classes), got {together}")
         require(
             self.epsilon_final is None or config.trainer.max_steps is not None,
             "learner.epsilon_final is reached at trainer.max_steps: set trainer.max_steps=N",

@@ -11,6 +11,7 @@ from nne.learners.config import EvolutionConfig
 from nne.population.base import Networks
 from nne.population.filters import Patterns
 from nne.population.modules import FilterModules
+from nne.population.weights import chosen_expression
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.data.jitter import jittered
@@ -59,6 +60,7 @@ class Environment:
         self.batch = learner_config.batch
         self.jitter = config.images.jitter
         self.N = learner_config.population
+        self.groups = learner_config.groups
         self.centre = learner_config.centre_logits
         self.credit = learner_config.credit
         self.compute = compute
@@ -67,10 +69,11 @@ class Environment:
         if self.credit == "module":
             assert config.network
             assert painted
-            self.modules = FilterModules(painted, config.network, self.images.mean(dim=0), self.centre)
-            needed = self.modules.needs(self.N, self.batch or 0) / 2**30
+            mean, g = self.images.mean(dim=0), chosen_expression(learner_config.expression)
+            self.modules = FilterModules(painted, config.network, mean, self.centre, g)
+            needed = self.modules.needs(self.N // self.groups, self.batch or 0) / 2**30
             most = MEMORY_SHARE * total_memory(compute.device) / 2**30
-            few = f"learner.population={self.N} on learner.batch={self.batch} images"
+            few = f"learner.population={self.N // self.groups} on learner.batch={self.batch} images"
             fits = needed <= most
             require(fits, f"learner.credit=module keeps {needed:.0f} GiB for {few}; at most {most:.0f} can be had here")
         self.temperature = learner_config.temperature or learner_config.relative_temperature * self.spread_of_logits()
@@ -79,10 +82,10 @@ class Environment:
     def whole(self) -> bool:
         """Whether a generation is one tile on images as they are, by the total alone (``rewards_of_all``)."""
         one_tile = self.population.static and len(self.images) <= self.population.tiling.gathered
-        return one_tile and self.credit == "total" and not (self.jitter or self.centre)
+        return one_tile and self.credit == "total" and self.groups == 1 and not (self.jitter or self.centre)
 
     def minibatch(self, generation: int) -> tuple[Tensor, Tensor]:
-        """The images of a generation, the same for every individual: ``[B, inputs]``, and their labels ``[B]``."""
+        """The images of a generation, group by group, ``[B, inputs]``, and their labels ``[B]``."""
         images, labels = self.images, self.labels
         if self.batch is not None:
             chosen = self.chosen(generation).to(images.device)
@@ -90,18 +93,43 @@ class Environment:
         return jittered(images, self.jitter, generator(self.seed, "jitter", generation)), labels
 
     def chosen(self, generation: int) -> Tensor:
-        """The places of a generation's images, ``[batch]`` int64; of none, if it sees all."""
+        """The places of a generation's images, ``[groups * batch]`` int64; of none, if it sees all."""
         if self.batch is None:
             return torch.empty(0, dtype=torch.int64)
-        return torch.randperm(len(self.labels), generator=generator(self.seed, "minibatch", generation))[: self.batch]
+        order = torch.randperm(len(self.labels), generator=generator(self.seed, "minibatch", generation))
+        return order[: self.groups * self.batch]
 
     def rewards(self, images: Tensor, labels: Tensor) -> Tensor:
-        """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1); by parts ``[K, N]``, the total first."""
+        """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1); by parts ``[K, N]``, the total first.
+
+        Of several groups, each on its own images, whose mean fitness is made the same.
+        """
+        each = self.N // self.groups
+        groups = zip(
+            (range(first, first + each) for first in range(0, self.N, each)),
+            images.tensor_split(self.groups),
+            labels.tensor_split(self.groups),
+            strict=True,
+        )
+        found = [self.rewards_on(*group) for group in groups]
+        if self.groups == 1:
+            return found[0]
+        by_group = torch.stack(found, dim=-2)  # [..., groups, N / groups]
+        means = exact_sum(by_group)[..., None] / each
+        compared = by_group - means + exact_sum(means[..., 0])[..., None, None] / self.groups
+        return compared.flatten(-2)
+
+    def rewards_on(self, group: range, images: Tensor, labels: Tensor) -> Tensor:
+        """The same of some individuals on their images."""
+
+        def genotypes(individuals: range) -> Tensor:
+            return self.genotypes(range(group.start + individuals.start, group.start + individuals.stop))
+
         if self.credit == "module":
-            return self.modules.rewards(self.genotypes(range(self.N)), images, labels, self.temperature)
+            return self.modules.rewards(self.genotypes(group), images, labels, self.temperature)
         if self.credit == "class" or self.centre:
-            return self.rewards_by_class(images, labels)
-        return self.rewards_of(self.genotypes, self.N, images, labels)
+            return self.rewards_by_class(genotypes, len(group), images, labels)
+        return self.rewards_of(genotypes, len(group), images, labels)
 
     def rewards_of_all(self, x: Tensor, chosen: Tensor) -> Tensor:
         """The same of genotypes ``x: [N, n]`` at once, on the images that are ``chosen``."""
@@ -120,10 +148,10 @@ class Environment:
             total[tile.start : tile.stop] += part
         return self.compute.workers.all_reduce(total) / len(labels)
 
-    def rewards_by_class(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The same from the logits of all individuals at once."""
-        logits = torch.empty(self.N, self.population.classes, len(images), device=images.device)
-        for who, which, part in self.population.evaluate(self.genotypes, range(self.N), images):
+    def rewards_by_class(self, genotypes: Genotypes, individuals: int, images: Tensor, labels: Tensor) -> Tensor:
+        """The same from the logits of all of them at once."""
+        logits = torch.empty(individuals, self.population.classes, len(images), device=images.device)
+        for who, which, part in self.population.evaluate(genotypes, range(individuals), images):
             logits[who.start : who.stop, :, which] = part
         logits = centred(logits) if self.centre else logits
         total = reward(logits, labels, self.temperature).mean(dim=1, dtype=torch.float64)

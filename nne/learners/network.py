@@ -105,13 +105,18 @@ class NetworkEvolution(Learner):
         return metrics
 
     def genotypes(self, individuals: range) -> Tensor:
-        """Some individuals of this generation: their free genes and, once some are frozen, a 1 for all of those."""
-        x = self.evolution.ask_free(individuals)
-        return x if self.genes_expressed == len(self.evolution.p) else torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+        """Some individuals of this generation, by all genes, or by the free ones and a 1 for all that are frozen."""
+        x, p, free = self.evolution.ask_free(individuals), self.evolution.p, self.evolution.free
+        if len(free) == len(p):
+            return x
+        if self.genes_expressed == len(p):
+            return (p > 0.5).repeat(len(x), 1).index_copy(1, free, x)
+        return torch.cat([x, x.new_ones(len(x), 1)], dim=1)
 
     def fold(self) -> None:
-        """Have the population forget the genes that were frozen since."""
-        if self.genes_expressed != len(self.evolution.free):
+        """Have the population, if it is what evaluates them, forget the genes that were frozen since."""
+        by_population = self.learner_config.credit != "module"
+        if by_population and self.genes_expressed != len(self.evolution.free):
             self.population.fold(self.evolution.p, self.evolution.free)
             self.genes_expressed = len(self.evolution.free)
 

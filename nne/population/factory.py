@@ -113,7 +113,8 @@ def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networ
     if topology.lit or config.images.jitter:
         seen = torch.ones(topology.first.sources, dtype=torch.bool)
     everything = sparse(torch.ones(topology.first.sources, dtype=torch.bool))
-    alike = bool(seen.all()) and learner_config.freeze is None
+    whole = learner_config.freeze is None or learner_config.credit == "module"
+    alike = bool(seen.all()) and whole
     return (everything if alike else sparse(seen)), everything
 
 
@@ -124,7 +125,7 @@ def blueprint(config: Config, data: Dataset) -> tuple[Topology, WeightMatrix]:
     inputs = data.train_images.shape[1]
     if network.filters:
         mean = data.train_images.double().mean(dim=0).cpu()
-        W = painted_matrix(patterns(config, classes), network, mean)
+        W = painted_matrix(patterns(config, classes), network, mean, learner_config.expression)
         return filter_topology(inputs, network, classes), W
     topology = sparse_topology(inputs, network, classes, seed)
     W = sparse_weight_matrix(topology.links, learner_config.genes, network.beta, seed, learner_config.expression)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nne.population.weights import WeightMatrix
+from nne.population.weights import WeightMatrix, chosen_expression
 from nne.training.models.filters import over_maps, seen_by, smooth_patterns
 from nne.training.models.network import Edges, Topology
 from nne.training.parts import NetworkConfig
@@ -97,15 +97,26 @@ def drawn_patterns(
     return Patterns([painted - painted.mean(dim=2, keepdim=True) for painted in fields], maps)
 
 
-def painted_matrix(patterns: Patterns, network: NetworkConfig, mean: Tensor) -> WeightMatrix:
-    """``W`` of ``filter_topology``; ``mean: [inputs]`` is the mean training image."""
+def of_light(patterns: Patterns, network: NetworkConfig, mean: Tensor) -> Tensor:
+    """What genes of the first layer give the links to the pixel that is always 1, ``[F, places, genes]`` float64.
+
+    It is minus what the mean training image, ``[inputs]``, would excite.
+    """
+    first, *_ = seen_by(len(mean), network)
+    return -(mean.double()[first][:, None] @ patterns.fields[0])[:, :, 0]
+
+
+def painted_matrix(
+    patterns: Patterns, network: NetworkConfig, mean: Tensor, expression: str = "identity"
+) -> WeightMatrix:
+    """``W`` of ``filter_topology``, and ``g``; ``mean: [inputs]`` is the mean training image."""
     n = torch.arange(patterns.n)[None]
     which, values = [], []
     first, *second = seen_by(len(mean), network)
     of_first, *of_second = patterns.of_filters(n)
-    for painted, genes in zip(patterns.fields[0], of_first[:, :, 0], strict=True):
-        of_mean = -(mean.double()[first][:, None] @ painted)  # [places, 1, genes], what the mean image would excite
-        values.append(torch.cat([painted.expand(len(first), -1, -1), of_mean], dim=1))
+    light = of_light(patterns, network, mean)[:, :, None]
+    for painted, lit, genes in zip(patterns.fields[0], light, of_first[:, :, 0], strict=True):
+        values.append(torch.cat([painted.expand(len(first), -1, -1), lit], dim=1))
         which.append(genes[:, None].expand_as(values[-1]))
     for seen, of_layer, layer in zip(second, patterns.fields[1:], of_second, strict=True):
         for painted, genes in zip(of_layer, layer[:, :, 0], strict=True):
@@ -117,7 +128,7 @@ def painted_matrix(patterns: Patterns, network: NetworkConfig, mean: Tensor) -> 
     counts = torch.cat([torch.full((v.numel() // v.shape[-1],), v.shape[-1]) for v in values])
     offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     touching, painting = (torch.cat([*map(torch.flatten, each)]) for each in (which, values))
-    return WeightMatrix(patterns.n, offsets, touching, painting)
+    return WeightMatrix(patterns.n, offsets, touching, painting, chosen_expression(expression))
 
 
 def part_of(patterns: Patterns, credit: str) -> Tensor:

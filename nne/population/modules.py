@@ -10,19 +10,23 @@ filter ``f`` in one individual and ``R_fc`` its readout for class ``c``, and a b
 where ``m`` are the logits of the average body. Both are fitness of an individual's module, and neither holds what its
 other modules happen to do. This is cooperative coevolution (Potter and De Jong, 2000), whose collaborators are means.
 
+With a cap, as in the average body: a unit fires if it is as active as the last that does there.
+
 In two layers, a filter of the second sees the average maps of the first; and one of the first is judged by the logits
 of an average second layer that sees its map in place of the average one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from nne.fitness import centred, reward, share_of_class
-from nne.population.filters import Patterns
+from nne.population.filters import Patterns, of_light
+from nne.population.weights import Map, identity
 from nne.training.models.filters import seen_by
+from nne.training.models.plain import most_active
 from nne.training.parts import NetworkConfig
 
 
@@ -49,16 +53,22 @@ class FilterModules:
         network: where the fields are.
         mean: ``[inputs]``, the mean training image.
         centre: whether logits are centred over the images.
+        g: weights are ``g(W x)``.
     """
 
-    def __init__(self, patterns: Patterns, network: NetworkConfig, mean: Tensor, centre: bool) -> None:
+    def __init__(
+        self, patterns: Patterns, network: NetworkConfig, mean: Tensor, centre: bool, g: Map = identity
+    ) -> None:
         self.patterns = patterns
         self.fields = [painted.to(mean.device, torch.float32) for painted in patterns.fields]
         self.maps = patterns.maps.to(mean.device, torch.float32)
         self.frozen = network.frozen
+        self.cap = network.cap
         self.shared = network.shared
         self.seen = [seen.T.contiguous().to(mean.device) for seen in seen_by(len(mean), network)]  # [r^2, places]
         self.mean = mean
+        self.g = g
+        self.light = of_light(patterns, network, mean.cpu()).to(mean.device, torch.float32)
         self.centre = centre
 
     def needs(self, individuals: int, images: int) -> int:
@@ -68,6 +78,7 @@ class FilterModules:
         maps = 2 * seen.shape[1]
         for painted, above in zip(second, seen_above, strict=True):
             maps = seen.shape[1] * len(first) + above.numel() * len(first) + 3 * above.shape[1] * len(painted)
+        maps += 4 * seen.shape[1] * len(first) if self.cap else 0
         modules = first[:, :, 0, 0].numel() + sum(len(painted) for painted in second) + filters
         return 4 * individuals * images * (maps + classes * modules)
 
@@ -97,20 +108,22 @@ class FilterModules:
         """What genotypes ``x: [N, n]`` bool, and bodies that are average but for one module, say of ``B`` images."""
         genes = self.patterns.of_filters(x[:1] if self.frozen else x)
         kernels = [
-            [of.float() @ painted.transpose(1, 2) for of, painted in zip(*layer, strict=True)]  # [K, N, r^2]
+            [self.g(of.float() @ painted.transpose(1, 2)) for of, painted in zip(*layer, strict=True)]  # [K, N, r^2]
             for layer in zip(genes, self.fields, strict=True)
         ]
         reading = zip(self.patterns.of_classes(x), self.maps, strict=True)
-        readouts = [(of.float() @ read.transpose(1, 2)).transpose(0, 1) for of, read in reading]  # [N, C, places]
-        pixels = self.patches(0, (images - self.mean).T[None])
+        expressed = [self.g(of.float() @ read.transpose(1, 2)) for of, read in reading]
+        readouts = [weights.transpose(0, 1) for weights in expressed]  # [N, C, places]
+        light = None if self.g is identity else self.of_light(genes[0])
+        pixels = self.patches(0, (images - self.mean if light is None else images).T[None])
         if len(kernels) == 1:
-            return self.outputs(kernels[0], readouts, pixels, len(images))
-        first = torch.stack([(kernel[0] @ pixels).relu_() for kernel in kernels[0]], dim=1)
+            return self.outputs(kernels[0], readouts, pixels, len(images), light)
+        first = torch.stack([*self.activities(kernels[0], pixels, len(images), light)], dim=1)
         maps = first.view(*first.shape[:2], -1, len(images))  # [N, F, places, B]
         above = torch.stack([flattened(kernel) for kernel in kernels[1]], dim=1)  # [N, F, F_below r^2]
         seen, seen_by_own = self.patches(1, maps.mean(dim=0)), self.patches(1, maps)
         of_own = (above @ seen_by_own).relu_()
-        last = self.outputs(kernels[1], readouts, seen, len(images), of_own)
+        last = self.outputs(kernels[1], readouts, seen, len(images), own=of_own)
         below = self.through(above.mean(dim=0), seen, seen_by_own, readouts, len(images))
         return last._replace(below=list(below))
 
@@ -120,8 +133,22 @@ class FilterModules:
         seen = maps.index_select(-2, self.seen[depth].flatten())
         return seen.view(*maps.shape[:-3], maps.shape[-3] * size, places * maps.shape[-1])
 
+    def of_light(self, genes: Tensor) -> Tensor:
+        """What the link to a pixel that is always 1 adds to each unit, ``[F, N, places]``.
+
+        Where ``g`` is the identity, that is to centre the images, which is quicker.
+        """
+        expressed = self.g(genes.float() @ self.light[:, :, :, None])  # [F, places, N, 1], or of one place
+        return expressed[:, :, :, 0].transpose(1, 2)
+
     def outputs(
-        self, kernels: list[Tensor], readouts: list[Tensor], seen: Tensor, images: int, own: Tensor | None = None
+        self,
+        kernels: list[Tensor],
+        readouts: list[Tensor],
+        seen: Tensor,
+        images: int,
+        light: Tensor | None = None,
+        own: Tensor | None = None,
     ) -> Heard:
         """Of a last layer that sees the same in everybody.
 
@@ -130,22 +157,33 @@ class FilterModules:
             readouts: of each filter, ``[N, C, places]``.
             seen: ``[K r^2, places B]``.
             images: ``B``.
+            light: of each filter, ``[N, places]``, what is added.
             own: ``[N, F, places B]``, of an individual's filters on what it sees itself, where that is not the same.
         """
         total, fields, heard = seen.new_zeros(()), list[Tensor](), list[Tensor]()
-        for f, (kernel, readout) in enumerate(zip(kernels, readouts, strict=True)):
+        activities: Iterable[Tensor] = self.activities(kernels, seen, images, light)
+        if self.cap:
+            activities, own = capped(list(activities), self.cap)
+        for f, (maps, readout) in enumerate(zip(activities, readouts, strict=True)):
             average_readout = readout.mean(dim=0)
             if self.shared:
-                maps = (flattened(kernel) @ seen).relu_().view(kernel.shape[1], -1, images)
                 fields.append(self.heard(average_readout @ maps))
             else:
-                by_place = seen.view(len(seen), -1, images).transpose(0, 1)
-                maps = (kernel @ by_place).relu_().transpose(0, 1)
                 of_each = zip(average_readout.T[:, None, :, None], maps.transpose(0, 1)[:, :, None], strict=True)
                 fields += [self.heard(weight * activity) for weight, activity in of_each]
             total = total + self.heard(readout @ (maps if own is None else own[:, f].view_as(maps)))
             heard.append(self.heard(readout @ maps.mean(dim=0)))
         return Heard(total, [], fields, heard)
+
+    def activities(self, kernels: list[Tensor], seen: Tensor, images: int, light: Tensor | None) -> Iterator[Tensor]:
+        """The maps of filters that see the same in everybody, ``[N, places, B]`` each."""
+        by_place = seen.view(len(seen), -1, images).transpose(0, 1)
+        for f, kernel in enumerate(kernels):
+            if self.shared:
+                excited = (flattened(kernel) @ seen).view(kernel.shape[1], -1, images)
+            else:
+                excited = (kernel @ by_place).transpose(0, 1)
+            yield (excited if light is None else excited + light[f][:, :, None]).relu_()
 
     def through(
         self, above: Tensor, seen: Tensor, seen_by_own: Tensor, readouts: list[Tensor], images: int
@@ -170,6 +208,20 @@ class FilterModules:
     def heard(self, logits: Tensor) -> Tensor:
         """Centred over the images, if so configured."""
         return centred(logits) if self.centre else logits
+
+
+def capped(maps: list[Tensor], cap: int) -> tuple[list[Tensor], Tensor]:
+    """What is left of the maps of each filter, ``[N, places, B]``, when only ``cap`` units of the layer fire.
+
+    Returns:
+        What is left in the average body, filter by filter: what is as active as the last of the ``cap`` most active
+        units of the average. And in an individual's own, ``[N, F, places, B]``.
+    """
+    together = torch.stack(maps, dim=1)
+    average = together.mean(dim=0).flatten(0, 1)
+    least = average.topk(cap, dim=0, sorted=False).values.amin(dim=0)
+    own = most_active(together.flatten(1, 2), cap, dim=1).view_as(together)
+    return [each.masked_fill(each < least, 0) for each in maps], own
 
 
 def flattened(kernel: Tensor) -> Tensor:

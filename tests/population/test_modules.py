@@ -1,5 +1,7 @@
 """Credit by module: against loops over single networks, and that it is the total's, less what others add to it."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from nne.parts import Parts, means_by_part, sums_by_part
 from nne.population.filters import Patterns, drawn_patterns, filter_topology, painted_matrix, part_of
 from nne.population.modules import FilterModules
 from nne.population.torch import Population
+from nne.population.weights import chosen_expression
 from nne.training.models.filters import seen_by
 from nne.training.parts import NetworkConfig
 
@@ -90,6 +93,64 @@ def test_of_individuals_alike_but_for_one_module_it_is_their_own() -> None:
         torch.testing.assert_close(found[k], expected, rtol=0, atol=1e-5)
         still = [row for row in range(1, 16) if row != k]
         assert float(found[still].std(dim=1).max()) < 1e-6
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_with_a_cap_units_fire_that_would_in_the_average_body(shared: bool) -> None:
+    """Against sorting in float64."""
+    network = NetworkConfig(filters=3, field=5, places=3, shared=shared, cap=7)
+    patterns = drawn_patterns(network, [4], 3, 1.0, classes=3, seed=1)
+    images, _ = images_of(8, 3)
+    N, mean = 5, images.mean(dim=0)
+    x = torch.rand(N, patterns.n, generator=torch.Generator().manual_seed(1)) < 0.5
+    modules = FilterModules(patterns, network, mean, centre=True)
+    own, _, fields, readouts = modules.logits(x, images)
+    (seen,), (of_filters,) = seen_by(len(mean), network), patterns.of_filters(x.double())
+    kernels = torch.einsum("fksg,fkng->nfks", patterns.fields[0], of_filters).expand(-1, -1, len(seen), -1)
+    units = torch.einsum("nfps,bps->nfpb", kernels, (images - mean).double()[:, seen]).clamp(min=0)
+    read = torch.einsum("fcpg,fcng->nfcp", patterns.maps, patterns.of_classes(x.double()))
+
+    def fired(layer: Tensor, by: Tensor) -> Tensor:  # [F, P, B] both
+        return torch.where(layer >= by.flatten(0, 1).sort(dim=0, descending=True).values[6], layer, 0.0)
+
+    def centred(logits: Tensor) -> Tensor:
+        return logits - logits.mean(dim=1, keepdim=True)
+
+    average = units.mean(dim=0)
+    left = torch.stack([fired(units[i], by=average) for i in range(N)])
+    assert int((fired(units[0], by=units[0]) > 0).sum(dim=(0, 1)).max()) == 7
+    for i in range(N):
+        expected = torch.einsum("fcp,fpb->cb", read[i], fired(units[i], by=units[i]))
+        torch.testing.assert_close(own[i].double(), centred(expected), rtol=0, atol=1e-4)
+        for f in range(3):
+            by_place = read[:, f].mean(dim=0)[:, :, None] * left[i, f]  # [C, P, B]
+            heard = fields[f][i] if shared else sum(fields[f * 9 + place][i] for place in range(9))
+            torch.testing.assert_close(heard.double(), centred(by_place.sum(dim=1)), rtol=0, atol=1e-4)
+            expected = read[i, f] @ left[:, f].mean(dim=0)
+            torch.testing.assert_close(readouts[f][i].double(), centred(expected), rtol=0, atol=1e-4)
+
+
+NETWORKS = [
+    {"filters": 3, "field": 5, "places": 3, "cap": 7},
+    {"filters": 3, "field": 5, "places": 3, "shared": False},
+    {"filters": [3, 2], "field": [5, 2], "places": [4, 3]},
+]
+
+
+@pytest.mark.parametrize("expression", ["identity", "relu", "tanh"])
+@pytest.mark.parametrize("given", NETWORKS)
+def test_an_individual_s_own_logits_are_those_of_the_graph_and_g(expression: str, given: dict[str, Any]) -> None:
+    network = NetworkConfig(**given)
+    patterns = drawn_patterns(network, [4] * len(network.grids), 3, 1.0, classes=3, seed=1)
+    images, _ = images_of(8, 3)
+    mean = images.mean(dim=0)
+    x = torch.rand(5, patterns.n, generator=torch.Generator().manual_seed(1)) < 0.5
+    topology, W = filter_topology(SIDE**2, network, 3), painted_matrix(patterns, network, mean, expression)
+    lit = torch.ones(SIDE**2 + 1, dtype=torch.bool)
+    population = Population(topology, W, lit, torch.device("cpu"), torch.float32, network.cap)
+    g = chosen_expression(expression)
+    own, *_ = FilterModules(patterns, network, mean, centre=False, g=g).logits(x, images)
+    torch.testing.assert_close(own, population.logits(x, population.gather(images)), rtol=1e-4, atol=1e-4)
 
 
 def test_filters_of_two_layers_are_judged_in_the_average_body() -> None:

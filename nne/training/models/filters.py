@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from nne.training.data.jitter import side_of
 from nne.training.errors import require
-from nne.training.models.network import uniform
+from nne.training.models.network import fire, uniform
 from nne.training.models.plain import hidden, linear
 from nne.training.parts import Grid, NetworkConfig
 from nne.training.seeding import generator
@@ -71,6 +71,7 @@ class FilterNetwork(nn.Module):
     def __init__(self, mean: Tensor, network: NetworkConfig, classes: int, seed: int) -> None:
         super().__init__()
         self.grids = network.grids
+        self.cap = network.cap
         for depth, seen in enumerate(seen_by(len(mean), network)):
             self.register_buffer(f"seen_{depth}", seen, persistent=False)
         self.register_buffer("mean", mean.cpu(), persistent=False)
@@ -110,7 +111,7 @@ class FilterNetwork(nn.Module):
             matrix = weights.new_zeros(filters, places, maps * cells).scatter(2, seen_at, weights).flatten(0, 1)
             offsets = biases.detach().cpu()[:, 0].T.expand(filters, places).flatten()
             offsets = offsets if layers else offsets - matrix @ self.mean.cpu()
-            layers += hidden(matrix, None, offsets)
+            layers += hidden(matrix, self.cap, offsets)
             cells, maps = places, filters
         return nn.Sequential(*layers, linear(self.outputs.weight, self.outputs.bias))
 
@@ -119,6 +120,7 @@ class FilterNetwork(nn.Module):
         maps = (images - self.mean)[:, None]  # [B, maps, cells]
         for seen, kernels, biases in zip(self.seen, self.kernels, self.biases, strict=True):
             fields = maps[:, :, seen].permute(2, 0, 1, 3).flatten(2)  # [places, B, maps r^2]
-            maps = (fields @ kernels + biases).relu().permute(1, 2, 0)
+            units = (fields @ kernels + biases).permute(1, 2, 0)
+            maps = fire(units.flatten(1), self.cap, dim=1).view_as(units)
         logits: Tensor = self.outputs(maps.flatten(1))
         return logits[None]
