@@ -6,7 +6,7 @@ from statistics import mean
 from nne.training.io.results import Row, Run, grouped, seeds, settings, spread, typed
 from reporting import tables
 
-VARIED = "nne_mnist10"
+VARIED, ON_FILTERS = "nne_mnist10", "nne_filters_mnist10"
 STRENGTH = ("learner.epsilon", "learner.epsilon_final")
 GOALS = tables.PAPER["nne_mnist10"], tables.PAPER["sgd_mnist10"]  # test accuracies in %
 AS_IT_IS = "the experiment as it is"
@@ -16,6 +16,7 @@ QUESTIONS = {  # of Sec. 4, by the key that asks it
     "network.hidden": "3. more layers",
     "network.cap": "5. a cap on the hidden layer",
     "learner.batch": "one image at a time",
+    "learner.groups": "groups, each with images of its own",
 }
 Variant = tuple[tuple[str, str], ...]
 """Keys that a run has otherwise than its experiment, and their values as one types them."""
@@ -94,20 +95,21 @@ def seconds_to(accuracy: float | None, runs: list[Run]) -> str:
     return spread(map(min, passed)) if all(passed) else ""
 
 
-def variants(runs: list[Run], experiments: tables.Experiments) -> dict[Variant, list[Run]]:
-    """Runs on MNIST by what they have otherwise; those that have nothing, first."""
+def variants(runs: list[Run], experiments: tables.Experiments, of: str = VARIED) -> dict[Variant, list[Run]]:
+    """Runs of an experiment on MNIST by what they have otherwise; those that have nothing, first."""
     groups: dict[Variant, list[Run]] = {}
-    for run in tables.on_one([run for run in runs if run.experiment == VARIED]):
-        variant = tuple((key, typed(value)) for key, value in settings(run, experiments[VARIED]).items())
+    for run in tables.on_one([run for run in runs if run.experiment == of]):
+        variant = tuple((key, typed(value)) for key, value in settings(run, experiments[of]).items())
         groups.setdefault(variant, []).append(run)
     return dict(sorted(groups.items(), key=lambda item: (bool(item[0]), str(item[0]))))
 
 
-def questions(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
+def questions(runs: list[Run], experiments: tables.Experiments, of: str = VARIED) -> list[Row]:
     """Sec. 4: what each variant of the experiment reaches, and how fast its generations are at first and at the end."""
     rows = []
-    for variant, members in variants(runs, experiments).items():
-        asked = [question for key, question in QUESTIONS.items() if key in dict(variant)]
+    for variant, members in variants(runs, experiments, of).items():
+        keys = dict(variant)
+        asked = [question for key, question in QUESTIONS.items() if key in keys and "network.filters" not in keys]
         if asked or not variant:
             rows.append(
                 {
@@ -123,6 +125,11 @@ def questions(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
             )
     rows.sort(key=lambda row: (row["question"] != AS_IT_IS, row["question"]))
     return rows if len(rows) > 1 else []
+
+
+def filters_questions(runs: list[Run], experiments: tables.Experiments) -> list[Row]:
+    """The same of ten filters."""
+    return questions(runs, experiments, ON_FILTERS)
 
 
 def speed(run: Run, first: bool) -> float:

@@ -23,6 +23,7 @@ EVOLVED = {
 }
 TASK = ("data.classes", "data.per_class", "network.filters", "network.shared")
 KEYS = ("network.frozen", "learner.genes", "learner.population", "trainer.max_steps")
+ASKED = {"learner.expression": "identity", "learner.freeze": None, "learner.groups": 1, "network.cap": None}
 CHANGES: dict[str, tuple[str, object]] = {
     "images without jitter": ("data.jitter", 0),
     "a class's genes by its own share, filters by the total": ("learner.credit", "class"),
@@ -43,8 +44,12 @@ def changed(run: Run) -> tuple[str, ...]:
 
 
 def chosen(runs: list[Run]) -> list[Run]:
-    """The runs that the tables are about."""
-    return [run for run in on_one(runs) if run.experiment in (*EVOLVED, TRAINED)]
+    """The runs that the tables are about: none that asks what another table answers (Sec. 4)."""
+
+    def usual(run: Run) -> bool:
+        return run.key("learner.batch") != 1 and all(run.key(key) in (None, value) for key, value in ASKED.items())
+
+    return [run for run in on_one(runs) if run.experiment in (*EVOLVED, TRAINED) and usual(run)]
 
 
 def kind(run: Run) -> str:

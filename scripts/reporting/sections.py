@@ -140,9 +140,13 @@ PARTS = [
     ),
     Part(
         "What Section 4 asks",
-        "Variants of nne_mnist10 that answer the paper's questions, and rules of selection.",
-        lambda runs, _: on_one([run for run in runs if run.experiment == evolutions.VARIED]),
-        {"questions": evolutions.questions, "selection": evolutions.selection},
+        "Variants of nne_mnist10 and nne_filters_mnist10 that answer the paper's questions, and rules of selection.",
+        lambda runs, _: on_one([r for r in runs if r.experiment in (evolutions.VARIED, evolutions.ON_FILTERS)]),
+        {
+            "questions": evolutions.questions,
+            "filters_questions": evolutions.filters_questions,
+            "selection": evolutions.selection,
+        },
     ),
     Part("All evolutions", "By the number of genes.", learners("evolution"), {"evolution": evolutions.evolution}),
     Part(

@@ -131,18 +131,23 @@ def filters() -> Iterator[Stage]:
     yield stage("readout", 150, "experiment=nne_readout_mnist10", slow=True)
     yield stage("fields", 600, "experiment=nne_fields_mnist10", seeds="0")
     yield stage("fields_adam", 15, *both, "network.shared=false", seeds="0")
-    for name, override in TAKEN_AWAY.items():
-        yield stage(name, 60, "experiment=nne_filters_mnist10", override, slow=True)
+    for name, *overrides in VARIED:
+        yield stage(name, 60, "experiment=nne_filters_mnist10", *overrides, slow=True)
 
 
-TAKEN_AWAY = {
-    "class": "learner.credit=class",
-    "total": "learner.credit=total",
-    "rough": "learner.smooth=0",
-    "still": "data.jitter=0",
-    "uncentred": "learner.centre_logits=false",
-    "anywhere": "learner.p0=0.5",
-}
+VARIED = [
+    ("class", "learner.credit=class"),
+    ("total", "learner.credit=total"),
+    ("rough", "learner.smooth=0"),
+    ("still", "data.jitter=0"),
+    ("uncentred", "learner.centre_logits=false"),
+    ("anywhere", "learner.p0=0.5"),
+    ("expression", "learner.expression=relu,tanh"),
+    ("freeze", "learner.freeze=0.002"),
+    ("cap", "network.cap=256"),
+    ("groups", "learner.groups=4"),
+    ("one", "learner.batch=1", "learner.centre_logits=false", "learner.epsilon=0.1", "trainer.max_steps=4500"),
+]
 ALWAYS = ("smoke", "laptop", "pages", "paper")
 PAGES, PAPER, ZOO = ("pages", "paper"), ("paper",), ("zoo",)
 RULED = ",".join(f"{rule}_mnist10" for rule in tuned())
