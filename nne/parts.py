@@ -73,6 +73,12 @@ def means_by_part(fitness: Tensor, parts: Parts, sums: Callable[[Tensor, Parts],
     return AlleleMeans(f, f_bar, carriers / N, variance[parts.row], N)
 
 
+def parts_by_class(hidden: int, classes: int, each: int) -> Tensor:
+    """The row of each gene: 0, everybody's, for those of hidden layers; then ``1 + c`` for those of class ``c``."""
+    rows = torch.arange(1 + classes)
+    return rows.repeat_interleave(torch.tensor([hidden, *[each] * classes]))
+
+
 def parts_of(part: ArrayLike | Tensor, genes: int, device: torch.device | str) -> Parts:
     """The row of fitness of each gene.
 

@@ -52,11 +52,16 @@ class EvolutionConfig(LearnerConfig):
         "with network.filters: genes of each filter; the others are for classes to read with; in two layers, [200,60]: "
         "of each filter of the second for each map of the first",
     )
+    class_genes: int | None = key(
+        None,
+        "of a random graph: genes of each class for its output weights alone; the others are for hidden layers. "
+        "null: all act anywhere",
+    )
     smooth: float = key(1.0, "with network.filters: sd of the patterns that a gene paints, in pixels and places")
     credit: str = key(
         "total",
-        "what a gene is judged by: total, all of the loss; with network.filters also class, a class's genes by its own "
-        "share; module, each filter, and each readout of one, in a body whose others are average",
+        "what a gene is judged by: total, all of the loss; class, a class's own genes by its share; module, of "
+        "network.filters, each filter, and each readout of one, in a body whose others are average",
     )
     centre_logits: bool = key(False, "whether each individual's logits are centred over the images, class by class")
     p0: float = key(0.5, "p begins uniform within so much of 1/2")
@@ -86,6 +91,7 @@ class EvolutionConfig(LearnerConfig):
         at_least("learner.test_individuals", self.test_individuals, 2)
         one_of("learner.credit", self.credit, CREDITS)
         whole_numbers("learner.filter_genes", self.filter_genes)
+        at_least("learner.class_genes", self.class_genes, 1)
         at_least("learner.smooth", self.smooth, 0)
         within("learner.p0", self.p0, 0, 0.5)
         require(0 <= self.mutation < 0.5, f"learner.mutation must be from 0 to below 0.5, got {self.mutation}")
@@ -100,13 +106,20 @@ class EvolutionConfig(LearnerConfig):
         shared = network.filters is not None
         several = self.batch is None or self.batch > 1 or not self.centre_logits
         require(several, "learner.centre_logits centres over the images of a generation: set learner.batch=100, got 1")
-        alone = self.credit == "total"
-        require(shared or alone, f"learner.credit={self.credit} needs the genes of network.filters")
+        alone, own = self.credit == "total", self.class_genes is not None and self.credit == "class"
+        needed = "network.filters" + " or learner.class_genes" * (self.credit == "class")
+        require(shared or alone or own, f"learner.credit={self.credit} needs the genes of {needed}")
         few = self.batch is not None or (alone and not self.centre_logits)
         require(few, "learner.credit and centre_logits keep all logits of a generation: set learner.batch=100")
+        if self.class_genes is not None:
+            what = f"learner.class_genes={self.class_genes}"
+            random = not shared and network.module is None
+            require(random, f"{what} is for a random graph: set learner.class_genes=null")
+            least = 1 + self.class_genes * len(config.images.classes)
+            require(self.genes >= least, f"learner.genes must be at least {least} with {what}, got {self.genes}")
         if shared:
             require(network.module is None, f"network.filters cannot be had with network.module={network.module}")
-            self.class_genes(network, len(config.images.classes))
+            self.readout_genes(network, len(config.images.classes))
             whole = network.cap is None or self.credit != "module" or len(network.grids) == 1
             require(whole, f"learner.credit=module knows network.cap={network.cap} of one layer: set network.cap=null")
         frozen = shared and network.frozen
@@ -123,7 +136,7 @@ class EvolutionConfig(LearnerConfig):
             "learner.epsilon_final is reached at trainer.max_steps: set trainer.max_steps=N",
         )
 
-    def class_genes(self, network: NetworkConfig, classes: int) -> int:
+    def readout_genes(self, network: NetworkConfig, classes: int) -> int:
         """With ``network.filters``: how many genes a class has to read each filter with.
 
         Raises:

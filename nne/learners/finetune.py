@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from nne.genome import draw
 from nne.learners.evolved import Evolved, evolved
-from nne.population.weights import sparse_weight_matrix
+from nne.population.factory import blueprint
 from nne.training.baselines.gradient import GradientDescent
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute, require_memory
 from nne.training.errors import require
 from nne.training.learner import Metrics
-from nne.training.models.network import fire, sparse_topology
+from nne.training.models.network import fire
 from nne.training.models.output_layer import OutputLayer
 from nne.training.models.plain import hidden
 from nne.training.seeding import generator
@@ -70,16 +70,13 @@ def inherited_network(config: Config, data: Dataset) -> OutputLayer:
     """
     individuals = config.learner.individuals
     source = evolution_for(config, data)
-    network, seed, genes = source.config.network, source.config.seed, source.config.learner
-    classes, device = len(data.classes), data.train_images.device
+    network, device = source.config.network, data.train_images.device
     assert network is not None
-    inputs = data.train_images.shape[1]
-    graph = sparse_topology(inputs, network, classes, seed)
+    graph, W = blueprint(source.config, data)
     cells = sum(layer.units * layer.sources for layer in graph.layers)
-    widest = max(inputs, *network.layers)
+    widest = max(graph.first.sources, *network.layers)
     needed = 8 * individuals * (cells + widest * len(data.train_labels))
     require_memory(needed, device, "learner.individuals", individuals)
-    W = sparse_weight_matrix(graph.links, genes.genes, network.beta, seed, genes.expression)
     x = draw(source.p, config.seed, source.generation, range(individuals), stream="lifetime")
     *below, outputs = (matrix.to(device) for matrix in graph.matrices(W.weights(x).float().T))
     layer = OutputLayer(Inherited(below, network.cap), outputs.contiguous())

@@ -12,8 +12,8 @@ from nne.learners.config import EvolutionConfig
 from nne.learners.environment import Environment
 from nne.learners.metrics import Performance, centred_by, measure
 from nne.population.base import SparseNetworks
-from nne.population.factory import patterns, populations, with_backend
-from nne.population.filters import Patterns, part_of
+from nne.population.factory import parts, patterns, populations, with_backend
+from nne.population.filters import Patterns
 from nne.replay import Replay
 from nne.selection import Execution
 from nne.training.config import Config
@@ -52,7 +52,7 @@ class NetworkEvolution(Learner):
         self.device = compute.device
 
         self.population, self.tested = populations(config, data, compute)
-        network, credit = config.network, learner_config.credit
+        network = config.network
         self.painted = painted = patterns(config, len(data.classes)) if network and network.filters else None
         self.evolution = Evolution(
             learner_config.genes,
@@ -61,7 +61,7 @@ class NetworkEvolution(Learner):
             fitness=learner_config.fitness,
             freeze=learner_config.freeze,
             p0=first_frequencies(config, painted),
-            part=part_of(painted, credit) if painted and credit != "total" else None,
+            part=parts(config, painted, len(data.classes)),
             seed=config.seed,
             device=compute.device,
             execution=Execution(

@@ -6,15 +6,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from nne.parts import parts_by_class
 from nne.population.base import Networks
 from nne.population.cpp import kernel, verification
 from nne.population.cpp.networks import KernelPopulation
 from nne.population.cuda import verification as cuda_verification
 from nne.population.cuda.networks import CudaPopulation
-from nne.population.filters import Patterns, drawn_patterns, filter_topology, painted_matrix
+from nne.population.filters import Patterns, drawn_patterns, filter_topology, painted_matrix, part_of
 from nne.population.module import ModulePopulation
 from nne.population.torch import Population
-from nne.population.weights import WeightMatrix, sparse_weight_matrix
+from nne.population.weights import WeightMatrix, apart_by_class, sparse_weight_matrix
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
@@ -128,14 +129,28 @@ def blueprint(config: Config, data: Dataset) -> tuple[Topology, WeightMatrix]:
         W = painted_matrix(patterns(config, classes), network, mean, learner_config.expression)
         return filter_topology(inputs, network, classes), W
     topology = sparse_topology(inputs, network, classes, seed)
-    W = sparse_weight_matrix(topology.links, learner_config.genes, network.beta, seed, learner_config.expression)
-    return topology, W
+    n, beta, g, each = learner_config.genes, network.beta, learner_config.expression, learner_config.class_genes
+    if each:
+        edges, outputs = topology.edges, topology.links - topology.edges
+        return topology, apart_by_class(edges, outputs, classes, n, each, beta, seed, g)
+    return topology, sparse_weight_matrix(topology.links, n, beta, seed, g)
+
+
+def parts(config: Config, painted: Patterns | None, classes: int) -> Tensor | None:
+    """Whose fitness counts for each gene, ``[n]``; None: the individual's own, for all."""
+    learner_config = config.learner
+    if learner_config.credit == "total":
+        return None
+    if painted:
+        return part_of(painted, learner_config.credit)
+    each = learner_config.class_genes
+    return parts_by_class(learner_config.genes - classes * each, classes, each)
 
 
 def patterns(config: Config, classes: int) -> Patterns:
     """What the genes of ``network.filters`` paint."""
     network, learner_config = config.network, config.learner
     assert network is not None
-    class_genes = learner_config.class_genes(network, classes)
+    class_genes = learner_config.readout_genes(network, classes)
     filter_genes, smooth = learner_config.genes_of_filters, learner_config.smooth
     return drawn_patterns(network, filter_genes, class_genes, smooth, classes, config.seed)

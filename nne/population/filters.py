@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nne.parts import parts_by_class
 from nne.population.weights import WeightMatrix, chosen_expression
 from nne.training.models.filters import over_maps, seen_by, smooth_patterns
 from nne.training.models.network import Edges, Topology
@@ -134,14 +135,12 @@ def painted_matrix(
 def part_of(patterns: Patterns, credit: str) -> Tensor:
     """``[n]``, whose fitness counts for each gene (``Evolution(part=...)``).
 
-    With ``credit="class"``: 0, everybody's, for filters; ``1 + c`` for those of class ``c``. With ``"module"``: a row
-    for each filter, layer by layer, or for each of its fields, if it is not shared; then, class by class, one for those
-    by which it reads each filter.
+    With ``credit="class"`` as ``parts_by_class``. With ``"module"``: a row for each filter, layer by layer, or for each
+    of its fields, if it is not shared; then, class by class, one for those by which it reads each filter.
     """
     filters, classes, _, class_genes = patterns.maps.shape
     if credit == "class":
-        hidden = torch.zeros(patterns.hidden, dtype=torch.long)
-        return torch.cat([hidden, torch.arange(1, classes + 1).repeat_interleave(filters * class_genes)])
+        return parts_by_class(patterns.hidden, classes, filters * class_genes)
     first, *second = patterns.fields
     sizes = [first.shape[3]] * first[:, :, 0, 0].numel()
     for layer in second:

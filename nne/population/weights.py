@@ -111,9 +111,14 @@ class WeightMatrix:
         return full.index_put((link, self.genes.long()), self.values, accumulate=True)
 
 
-def sparse_weight_matrix(links: int, n: int, beta: float, seed: int, expression: str = "identity") -> WeightMatrix:
-    """Draw ``W``: each entry is non-zero with probability ``beta`` and then uniform in [-1, 1] (Sec. 2)."""
-    stream = generator(seed, "weight matrix")
+def sparse_weight_matrix(
+    links: int, n: int, beta: float, seed: int, expression: str = "identity", name: str = "weight matrix"
+) -> WeightMatrix:
+    """Draw ``W``: each entry is non-zero with probability ``beta`` and then uniform in [-1, 1] (Sec. 2).
+
+    Matrices of other names are drawn independently.
+    """
+    stream = generator(seed, name)
     # The gaps between non-zero entries of i.i.d. Bernoulli(beta) cells are geometric: no m x n array is needed.
     cells = links * n
     expected = cells * beta
@@ -124,3 +129,27 @@ def sparse_weight_matrix(links: int, n: int, beta: float, seed: int, expression:
     values = torch.rand(len(cell), generator=stream, dtype=torch.float64) * 2 - 1
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(cell // n, minlength=links).cumsum(0)])
     return WeightMatrix(n, offsets, cell % n, values, chosen_expression(expression))
+
+
+def apart_by_class(
+    edges: int, outputs: int, classes: int, n: int, class_genes: int, beta: float, seed: int, expression: str
+) -> WeightMatrix:
+    """``W`` whose genes act on hidden layers, or on the output weights of one class: less pleiotropy.
+
+    Genes are those of hidden layers, then those of class after class. An output weight is touched by as many as an
+    edge is, on average, of its class.
+
+    Args:
+        edges: links into hidden layers.
+        outputs: output weights, a multiple of ``classes``.
+        n: all genes.
+        class_genes: those of each class.
+    """
+    hidden = n - classes * class_genes
+    below = sparse_weight_matrix(edges, hidden, beta, seed, expression)
+    density = min(beta * hidden / class_genes, 1.0)
+    above = sparse_weight_matrix(outputs, class_genes, density, seed, expression, "weight matrix of classes")
+    of_class = torch.repeat_interleave(torch.arange(outputs) % classes, above.offsets.diff())
+    offsets = torch.cat([below.offsets, below.offsets[-1] + above.offsets[1:]])
+    genes = torch.cat([below.genes, above.genes + hidden + of_class * class_genes])
+    return WeightMatrix(n, offsets, genes, torch.cat([below.values, above.values]), below.g)

@@ -1,0 +1,85 @@
+"""Random graphs whose classes have genes of their own, each selected by its class's share of the loss."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nne.learners.network import NetworkEvolution
+from nne.population.weights import apart_by_class
+from nne.registry import composed
+from nne.training import data, device
+from nne.training.data.datasets import Dataset
+from nne.training.errors import UserError
+from nne.training.io.checkpoint import state_sha256
+
+APART = (
+    *("experiment=nne_mnist10", "data=embedded", "network.hidden=30", "data.per_class=50", "device=cpu"),
+    *("learner.genes=1500", "learner.class_genes=60", "learner.credit=class", "learner.population=200"),
+    *("learner.test_individuals=20", "learner.epsilon_final=null"),
+)
+
+
+def made(*overrides: str) -> tuple[NetworkEvolution, Dataset]:
+    config = composed(*APART, *overrides)
+    images = data.load(config.images, config.seed)
+    return NetworkEvolution(config, images, device.choose("cpu", "auto")), images
+
+
+@given(
+    st.integers(1, 20), st.integers(1, 9), st.integers(2, 5), st.integers(1, 9), st.integers(1, 6), st.floats(0.05, 1)
+)
+def test_a_class_s_genes_act_on_its_output_weights_alone(
+    edges: int, units: int, classes: int, hidden: int, each: int, beta: float
+) -> None:
+    n = hidden + classes * each
+    dense = apart_by_class(edges, units * classes, classes, n, each, beta, 1, "identity").dense()
+    assert dense.shape == (edges + units * classes, n)
+    assert not bool(dense[:edges, hidden:].any())
+    assert not bool(dense[edges:, :hidden].any())
+    outputs = dense[edges:, hidden:].view(units, classes, classes, each)
+    others = ~torch.eye(classes, dtype=torch.bool)[None, :, :, None]
+    assert not bool((outputs * others).any())
+
+
+def test_an_output_weight_is_touched_by_as_many_genes_as_an_edge() -> None:
+    W = apart_by_class(20_000, 20_000, 10, 9000, 500, 0.0025, 0, "tanh")
+    below, above = W.offsets.diff().double().split(20_000)
+    assert float(below.mean()) == pytest.approx(10, abs=0.1)
+    assert float(above.mean()) == pytest.approx(10, abs=0.1)
+    assert float(W.g(torch.tensor([20.0]))) == 1
+    assert abs(float(torch.corrcoef(torch.stack([W.values[:10_000], W.values[-10_000:]]))[0, 1])) < 0.05
+
+
+def test_it_learns_and_goes_on_where_it_was_bit_for_bit() -> None:
+    whole, images = made()
+    before = whole.performance(images.test_images, images.test_labels, 20).mean
+    half, _ = made()
+    for _ in range(3):
+        half.step()
+    resumed, _ = made()
+    resumed.load_state_dict(half.state_dict())
+    for step in range(40):
+        whole.step()
+        if step >= 3:
+            resumed.step()
+    assert state_sha256(whole.state_dict()) == state_sha256(resumed.state_dict())
+    assert whole.performance(images.test_images, images.test_labels, 20).mean > before + 0.2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ("learner.class_genes=null",),
+            r"learner\.credit=class needs the genes of network\.filters or learner\.class_genes",
+        ),
+        (("learner.credit=module",), r"learner\.credit=module needs the genes of network\.filters"),
+        (("learner.genes=600",), r"learner\.genes must be at least 601 with learner\.class_genes=60, got 600"),
+        (("learner.class_genes=0",), r"learner\.class_genes must be at least 1, got 0"),
+        (("network.filters=2",), r"learner\.class_genes=60 is for a random graph: set learner\.class_genes=null"),
+    ],
+)
+def test_what_cannot_be_is_one_line(overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        made(*overrides)
