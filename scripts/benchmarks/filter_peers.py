@@ -1,4 +1,4 @@
-"""Evolution strategies on the network of filters, with the images and the jitter that evolution of alleles has.
+"""Evolution strategies on the network of filters beside evolution of alleles, with the same images and jitter.
 
 Each has ``BUDGET`` evaluations, networks times images, of 100 images a step; accuracy is that of the mean, the best
 that a strategy gives. Step size, perturbation and population of each are TUNED over 1, 3, 10, 30 ... by the accuracy
@@ -8,7 +8,9 @@ that a strategy gives. Step size, perturbation and population of each are TUNED 
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from benchmarks.peers import Setting, best_setting, mean_loss
 from benchmarks.race import show
+from nne.learners.network import NetworkEvolution
 from nne.registry import composed
 from nne.training.data.datasets import Dataset
 from nne.training.data.jitter import jittered
@@ -182,7 +185,7 @@ TUNED: dict[str, tuple[type[Strategy], Setting]] = {
 
 
 @torch.no_grad()
-def reached(name: str, setting: Setting, data: Dataset, seed: int, marks: tuple[int, ...]) -> list[float]:
+def reached(name: str, setting: Setting, data: Dataset, seed: int, *, marks: tuple[int, ...]) -> list[float]:
     """Test accuracies after the budget divided by ``marks``."""
     kind, _ = TUNED[name]
     network = composed(EXPERIMENT).network
@@ -196,19 +199,41 @@ def reached(name: str, setting: Setting, data: Dataset, seed: int, marks: tuple[
     return found
 
 
+def evolved(data: Dataset, compute: Compute, seed: int) -> list[float]:
+    """The same of the mean network of evolution, as its experiment is, which stops once its alleles are fixed."""
+    config = composed(EXPERIMENT, f"seed={seed}")
+    learner = NetworkEvolution(config, data, compute)
+    each, found = config.learner.population * config.learner.batch, []
+    for mark in MARKS:
+        while learner.generation * each < BUDGET / mark and learner.reason_to_stop() is None:
+            learner.step()
+        found.append(float(learner.evaluate(data.test_images, data.test_labels)["test/mean_weights"]))
+    return found
+
+
+def measured(name: str, setting: tuple[str, str, str], reach: Callable[[int], list[float]]) -> dict[str, object]:
+    """What a strategy reaches, over seeds."""
+    start = time.perf_counter()
+    tried = torch.tensor([reach(seed) for seed in SEEDS]) * 100
+    seconds = (time.perf_counter() - start) / len(SEEDS)
+    spreads = tried.std(dim=0) / len(SEEDS) ** 0.5
+    figures = zip(MARKS, tried.mean(dim=0).tolist(), spreads.tolist(), strict=True)
+    after = {f"{BUDGET / mark / 1e6:.1f} million": f"{mean:.2f} ± {error:.2f}" for mark, mean, error in figures}
+    shown = dict(zip(("step", "sigma", "N"), setting, strict=True))
+    row: dict[str, object] = {"strategy": name, **shown, **after, "seconds": f"{seconds:.0f}"}
+    console.print(row)
+    return row
+
+
 def filter_peers(data: Dataset, compute: Compute, repeats: int) -> list[dict[str, object]]:
     """Accuracy against evaluations, three seeds each."""
-    rows: list[dict[str, object]] = []
+    learner = composed(EXPERIMENT).learner
+    epsilons = f"{learner.epsilon:g} to {learner.epsilon_final:g}"
+    rows = [measured("eq. (3)", (epsilons, "", str(learner.population)), lambda seed: evolved(data, compute, seed))]
     for name, (_, setting) in TUNED.items():
-        start = time.perf_counter()
-        tried = torch.tensor([reached(name, setting, data, seed, MARKS) for seed in SEEDS]) * 100
-        seconds = (time.perf_counter() - start) / len(SEEDS)
-        spreads = tried.std(dim=0) / len(SEEDS) ** 0.5
-        figures = zip(MARKS, tried.mean(dim=0).tolist(), spreads.tolist(), strict=True)
-        after = {f"{BUDGET / mark / 1e6:.1f} million": f"{mean:.2f} ± {error:.2f}" for mark, mean, error in figures}
-        shown = {"step": str(setting.step_size), "sigma": str(setting.sigma), "N": str(setting.population)}
-        rows.append({"strategy": name, **shown, **after, "seconds": f"{seconds:.0f}"})
-        console.print(rows[-1])
+        shown = str(setting.step_size), str(setting.sigma), str(setting.population)
+        reach = partial(reached, name, setting, data, marks=MARKS)
+        rows.append(measured(name, shown, reach))
     show("Test accuracy, %, after so many evaluations", rows)
     return rows
 
@@ -219,7 +244,7 @@ def tune_filter_peers(data: Dataset, compute: Compute, repeats: int) -> list[dic
     for name, (_, start) in TUNED.items():
 
         def judge(setting: Setting, name: str = name) -> float:
-            (accuracy,) = reached(name, setting, data, 0, MARKS[:1])
+            (accuracy,) = reached(name, setting, data, 0, marks=MARKS[:1])
             console.print(f"{name}, {setting}: {accuracy:.2%}")
             return accuracy
 

@@ -9,10 +9,13 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import benchmark
-from benchmarks import race
+from benchmarks import filter_peers, race
 from benchmarks.peers import SGD, Peer, RankOne, Setting
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
+from nne.training.device import Compute
+from nne.training.models.filters import FilterNetwork
+from nne.training.parts import NetworkConfig
 from tests.conftest import altered
 
 SETTINGS = {"evosax Open_ES": "evosax", "EvoTorch PGPE": "evotorch", "rank-1 ES (EGGROLL)": "torch", "SGD": "torch"}
@@ -84,3 +87,24 @@ def test_the_tables_hold_every_contestant(
     assert [row["name"] for row in rows] == names * 2
     assert all(row["networks a second, 100 images"] > 0 for row in rows[: len(names)])
     assert all(0 <= row["accuracy after 0.1 s, %"] <= 100 for row in rows[len(names) :])
+
+
+def test_strategies_on_filters_begin_as_the_network_does_and_learn(digits: Dataset) -> None:
+    network = NetworkConfig(filters=3, field=5, places=4)
+    strategy = filter_peers.RankOne(digits, network, Setting(0.01, 0.1, 100), 0)
+    module = FilterNetwork(digits.train_images.mean(dim=0), network, len(digits.classes), 0)
+    pixels = (digits.test_images - strategy.centre)[:, strategy.seen]
+    torch.testing.assert_close(strategy.logits(strategy.mean[None], pixels), module(digits.test_images))
+    before = strategy.accuracy()
+    for _ in range(40):
+        strategy.step()
+    assert strategy.accuracy() > before + 0.1
+
+
+def test_evolution_beside_them_is_judged_after_as_many_evaluations(
+    digits: Dataset, fp32: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filter_peers, "BUDGET", 24 * 64 * 100)
+    monkeypatch.setattr(filter_peers, "MARKS", (24, 1))
+    after_one, after_all = filter_peers.evolved(digits, fp32, seed=0)
+    assert after_all > after_one + 0.05
