@@ -16,6 +16,8 @@ DIGITS = ["data=embedded", "data.per_class=20"]
 FILTERS = ["network.filters=2", "learner.genes=1400", "learner.filter_genes=200", "learner.population=20"]
 LAYERS = ["network.filters=[2,3]", "network.field=[7,2]", "network.places=[4,3]"]
 DEEP = [*LAYERS, "learner.genes=206", "learner.filter_genes=[10,6]", "learner.population=20"]
+OTHERWISE = ["network.cap=50", "learner.groups=2", "learner.expression=tanh"]
+APART = ["learner.class_genes=10", "learner.credit=class", "learner.groups=2", "learner.batch=20"]
 EVOLVING = ["experiment=nne_mnist10", *SMALL]
 CASES: dict[str, tuple[list[str], float, float]] = {  # overrides; waits and uploads that a step may have
     "evolution": (EVOLVING, 1, 1),
@@ -27,6 +29,8 @@ CASES: dict[str, tuple[list[str], float, float]] = {  # overrides; waits and upl
     "adam": ([*EVOLVING, "learner.selection=adam"], 1, 1),
     "filters": (["experiment=nne_filters_mnist10", *DIGITS, *FILTERS], 1, 2),
     "deep_filters": (["experiment=nne_deep_filters_mnist10", *DIGITS, *DEEP], 1, 2),
+    "capped_filters": (["experiment=nne_filters_mnist10", *DIGITS, *FILTERS, *OTHERWISE], 1, 2),
+    "apart": ([*EVOLVING, *APART], 1, 2),
     "filters_by_gradients": (["experiment=adam_filters_mnist10", *DIGITS, *LAYERS], 1, 3),
     "module": (["experiment=nne_cnn", *DIGITS, "learner.genes=100", "learner.population=10"], 1, 1),
     "linear": (["experiment=nne_linear", "learner.genes=500"], 2.5, 0),
