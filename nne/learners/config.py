@@ -122,8 +122,11 @@ class EvolutionConfig(LearnerConfig):
             self.readout_genes(network, len(config.images.classes))
             whole = network.cap is None or self.credit != "module" or len(network.grids) == 1
             require(whole, f"learner.credit=module knows network.cap={network.cap} of one layer: set network.cap=null")
-        frozen = shared and network.frozen
-        require(not (frozen and self.mutation), "network.frozen=true keeps genes as they are: set learner.mutation=0")
+        if network.frozen:
+            apart = shared or self.class_genes is not None
+            known = "set learner.class_genes=1000, or network.filters"
+            require(apart, f"network.frozen=true needs genes that act on hidden layers alone: {known}")
+            require(not self.mutation, "network.frozen=true keeps genes as they are: set learner.mutation=0")
         each = config.images.per_class
         if self.batch and each:
             images = len(config.images.classes) * each
@@ -200,6 +203,8 @@ class FinetuneConfig(GradientConfig):
         assert config.network
         module = config.network.module
         require(module is None, f"learner={self.name} needs a sparse network; set network.module=null, got {module}")
+        frozen = f"learner={self.name} trains output layers alone, as it is: set network.frozen=false"
+        require(not config.network.frozen, frozen)
         filters, jitter = config.network.filters, config.images.jitter
         require(filters is None, f"learner={self.name} needs a sparse network; set network.filters=null, got {filters}")
         require(not jitter, f"learner={self.name} computes hidden layers once: set data.jitter=0, got {jitter}")

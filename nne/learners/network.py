@@ -12,8 +12,7 @@ from nne.learners.config import EvolutionConfig
 from nne.learners.environment import Environment
 from nne.learners.metrics import Performance, centred_by, measure
 from nne.population.base import SparseNetworks
-from nne.population.factory import parts, patterns, populations, with_backend
-from nne.population.filters import Patterns
+from nne.population.factory import hidden_genes, parts, patterns, populations, with_backend
 from nne.replay import Replay
 from nne.selection import Execution
 from nne.training.config import Config
@@ -60,7 +59,7 @@ class NetworkEvolution(Learner):
             selection=learner_config.selection,
             fitness=learner_config.fitness,
             freeze=learner_config.freeze,
-            p0=first_frequencies(config, painted),
+            p0=first_frequencies(config, hidden_genes(config, painted, len(data.classes))),
             part=parts(config, painted, len(data.classes)),
             seed=config.seed,
             device=compute.device,
@@ -256,13 +255,16 @@ class NetworkEvolution(Learner):
         )
 
 
-def first_frequencies(config: Config, painted: Patterns | None) -> Tensor | None:
-    """``p`` at first, uniform within ``p0`` of 1/2 (0 or 1 of frozen filters); None: as in Sec. 3.1."""
+def first_frequencies(config: Config, hidden: int) -> Tensor | None:
+    """``p`` at first, uniform within ``p0`` of 1/2; None: as in Sec. 3.1.
+
+    Of hidden layers that are frozen, whose genes are the first ``hidden``: 0 or 1.
+    """
     learner_config: EvolutionConfig = config.learner
-    frozen = painted and config.network and config.network.frozen
+    frozen = config.network is not None and config.network.frozen
     if learner_config.p0 == 0.5 and not frozen:
         return None
     p = 0.5 + 2 * learner_config.p0 * (initial_frequencies(learner_config.genes, config.seed) - 0.5)
-    if painted and frozen:
-        p[: painted.hidden] = draw(p[: painted.hidden], config.seed, 0, range(1), stream="frozen")[0].double()
+    if frozen:
+        p[:hidden] = draw(p[:hidden], config.seed, 0, range(1), stream="frozen")[0].double()
     return p

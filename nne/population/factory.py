@@ -143,8 +143,15 @@ def parts(config: Config, painted: Patterns | None, classes: int) -> Tensor | No
         return None
     if painted:
         return part_of(painted, learner_config.credit)
-    each = learner_config.class_genes
-    return parts_by_class(learner_config.genes - classes * each, classes, each)
+    return parts_by_class(hidden_genes(config, painted, classes), classes, learner_config.class_genes)
+
+
+def hidden_genes(config: Config, painted: Patterns | None, classes: int) -> int:
+    """How many genes act on hidden layers; where classes have genes of their own, they are the first ``n`` of them."""
+    if painted:
+        return painted.hidden
+    genes: int = config.learner.genes - classes * (config.learner.class_genes or 0)
+    return genes
 
 
 def patterns(config: Config, classes: int) -> Patterns:

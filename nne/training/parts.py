@@ -113,7 +113,7 @@ class NetworkConfig:
     field: Any = key(7, "pixels of a filter's side; of a second layer's, places of the first: [7,5]")
     places: Any = key(10, "of a filter, along each side of the image; in two layers: [10,6]")
     shared: bool = key(True, "with filters: whether one is the same at every place, or each place has its own")
-    frozen: bool = key(False, "with filters: whether they stay as they were drawn")
+    frozen: bool = key(False, "whether hidden layers stay as they were drawn (learner=evolution, gradient)")
 
     def __post_init__(self) -> None:
         if self.filters is not None:
@@ -129,6 +129,8 @@ class NetworkConfig:
         require(fits, f"network.edge_probability must be one number, or one for each of network.hidden={self.hidden}")
         within("network.beta", self.beta, 0, 1)
         at_least("network.cap", self.cap, 1)
+        layered = not (self.frozen and self.module)
+        require(layered, f"network.frozen=true knows no hidden layers of network.module={self.module}")
         fits = self.cap is None or self.cap <= min(self.layers)
         require(fits, f"network.cap must be at most network.hidden={self.hidden}, got {self.cap}")
 

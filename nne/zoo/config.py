@@ -32,6 +32,8 @@ class LayersConfig(LearnerConfig):
         plain = network.module is None and network.cap is None and network.filters is None
         known = "leave out network.module, network.cap and network.filters"
         require(plain, f"learner={self.name} needs layers it knows: {known}")
+        frozen = f"learner={self.name} trains all layers: set network.frozen=false, or experiment=frozen_mnist10"
+        require(not network.frozen, frozen)
 
 
 @dataclass

@@ -19,7 +19,13 @@ EVOLVED = {
     "nne_deep_filters_mnist10": "all layers evolve",
     "nne_deep_filters_mnist10_all": "all layers evolve",
     "nne_fields_mnist10": "all layers evolve",
+    "nne_apart_mnist10": "all layers evolve",
     "nne_readout_mnist10": "the readout evolves",
+}
+OWN = {
+    "nne_fields_mnist10": "network.shared",
+    "nne_readout_mnist10": "network.frozen",
+    "nne_apart_mnist10": "learner.credit",
 }
 TASK = ("data.classes", "data.per_class", "network.filters", "network.shared")
 KEYS = ("network.frozen", "learner.genes", "learner.population", "trainer.max_steps")
@@ -38,9 +44,8 @@ CHANGES: dict[str, tuple[str, object]] = {
 
 def changed(run: Run) -> tuple[str, ...]:
     """What has been taken from the experiment of an evolution."""
-    fields = run.experiment == "nne_fields_mnist10", run.experiment == "nne_readout_mnist10"
-    own = {"network.shared": fields[0], "network.frozen": fields[1]}
-    return tuple(name for name, (key, value) in CHANGES.items() if run.key(key) == value and not own.get(key))
+    own = OWN.get(run.experiment)
+    return tuple(name for name, (key, value) in CHANGES.items() if run.key(key) == value and key != own)
 
 
 def chosen(runs: list[Run]) -> list[Run]:
@@ -85,8 +90,10 @@ def images(run: Run) -> str:
 
 
 def network(run: Run) -> str:
-    """How many filters, layer by layer; or fields, if nothing is shared."""
+    """How many filters, layer by layer; or fields, if nothing is shared; or units of a random graph."""
     count = run.key("network.filters")
+    if count is None:
+        return f"{run.key('network.hidden'):,} units, random graph"
     if isinstance(count, list):
         return f"{' and '.join(map(str, count))} filters"
     return f"{count} filters" if run.key("network.shared") else f"{count * run.key('network.places') ** 2:,} fields"

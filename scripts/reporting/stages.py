@@ -129,6 +129,8 @@ def filters() -> Iterator[Stage]:
     yield stage("deep_all", 900, "experiment=nne_deep_filters_mnist10_all", seeds="0")
     yield stage("deep_all_adam", 250, *both, *deep, *everything, seeds="0")
     yield stage("readout", 150, "experiment=nne_readout_mnist10", slow=True)
+    yield stage("apart", 100, "experiment=nne_apart_mnist10", slow=True)
+    yield stage("apart_adam", 35, *both, "network.filters=null", slow=True)
     yield stage("fields", 600, "experiment=nne_fields_mnist10", seeds="0")
     yield stage("fields_adam", 15, *both, "network.shared=false", seeds="0")
     for name, *overrides in VARIED:

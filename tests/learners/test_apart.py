@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from nne.learners.network import NetworkEvolution
 from nne.population.weights import apart_by_class
-from nne.registry import composed
+from nne.registry import build, composed
 from nne.training import data, device
+from nne.training.baselines.gradient import GradientDescent
 from nne.training.data.datasets import Dataset
 from nne.training.errors import UserError
 from nne.training.io.checkpoint import state_sha256
@@ -65,6 +66,43 @@ def test_it_learns_and_goes_on_where_it_was_bit_for_bit() -> None:
             resumed.step()
     assert state_sha256(whole.state_dict()) == state_sha256(resumed.state_dict())
     assert whole.performance(images.test_images, images.test_labels, 20).mean > before + 0.2
+
+
+def test_a_hidden_layer_that_is_frozen_stays_as_it_was_drawn() -> None:
+    learner, _ = made("network.frozen=true")
+    before = learner.evolution.p.clone()
+    for _ in range(5):
+        learner.step()
+    assert sorted(set(before[:900].tolist())) == [0, 1]
+    assert torch.equal(learner.evolution.p[:900], before[:900])
+    assert bool((learner.evolution.p != before)[900:].all())
+
+
+def test_gradients_leave_it_alone_too() -> None:
+    config = composed("experiment=sgd_mnist10", "network.hidden=30", "network.frozen=true", "data=embedded")
+    images = data.load(config.images, config.seed)
+    learner = build(config, images, device.choose("cpu", "auto"))
+    assert isinstance(learner, GradientDescent)
+    outputs, hidden = (w.detach().clone() for w in learner.network.parameters())
+    learner.step()
+    assert [torch.equal(*pair) for pair in zip(learner.network.parameters(), (outputs, hidden), strict=True)] == [
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("experiment=nne_mnist10",), r"network\.frozen=true needs genes that act on hidden layers alone"),
+        (("experiment=fa_mnist10",), r"learner=feedback trains all layers: set network\.frozen=false"),
+        (("experiment=nne_signsgd_mnist10",), r"learner=finetune trains output layers alone, as it is: set"),
+        (("experiment=nne_cnn",), r"network\.frozen=true knows no hidden layers of network\.module="),
+    ],
+)
+def test_who_cannot_freeze_hidden_layers_says_so(overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        composed(*overrides, "network.frozen=true")
 
 
 @pytest.mark.parametrize(

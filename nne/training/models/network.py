@@ -169,15 +169,16 @@ class SparseLinear(nn.Module):
 
 
 class SparseNetwork(nn.Module):
-    """Sparse hidden layers with ReLU, softmax classes, and every weight to be trained.
+    """Sparse hidden layers with ReLU, softmax classes, and every weight to be trained; ``frozen``: the output weights.
 
     Output weights begin uniform within ``1 / sqrt(hidden)``.
     """
 
-    def __init__(self, topology: Topology, cap: int | None, seed: int) -> None:
+    def __init__(self, topology: Topology, cap: int | None, seed: int, frozen: bool = False) -> None:
         super().__init__()
         self.cap, stream = cap, generator(seed, "initial weights")
         self.hidden = nn.ModuleList(SparseLinear(layer, stream) for layer in topology.layers)
+        self.hidden.requires_grad_(not frozen)
         last = topology.layers[-1].units
         self.outputs = nn.Parameter(uniform((last, topology.classes), last**-0.5, stream))
 
@@ -198,7 +199,7 @@ class SparseNetwork(nn.Module):
 
 
 def trainable_network(config: NetworkConfig, inputs: int, classes: int, seed: int) -> SparseNetwork | ModuleNetwork:
-    """The network of a configuration, with every weight to be trained."""
+    """The network of a configuration, with every weight to be trained, unless hidden layers are frozen."""
     if config.module:
         return ModuleNetwork(load_module(config.module, inputs, classes, seed))
-    return SparseNetwork(sparse_topology(inputs, config, classes, seed), config.cap, seed)
+    return SparseNetwork(sparse_topology(inputs, config, classes, seed), config.cap, seed, config.frozen)
