@@ -106,6 +106,8 @@ def filters() -> Iterator[Stage]:
     """Filters that evolve, their floors and ceilings, and what is lost with one thing taken away."""
     twenty = "network.filters=20"
     half = twenty, "learner.genes=64000", "trainer.max_steps=2000"
+    longer = *half[:2], "learner.epsilon=0.2", "trainer.max_steps=3000"
+    forty = "network.filters=40", "learner.genes=128000", "trainer.max_steps=2000"
     more = twenty, "learner.filter_genes=400", "learner.genes=128000", "learner.epsilon=0.2", "trainer.max_steps=3000"
     five = "data.classes=[0,1,2,3,4]", "data.per_class=400"
     both = "experiment=adam_filters_mnist10", "network.frozen=true,false"
@@ -120,8 +122,11 @@ def filters() -> Iterator[Stage]:
     yield stage("5", 40, "experiment=nne_filters_mnist5")
     yield stage("5_adam", 20, *both, *five)
     yield stage("20", 100, "experiment=nne_filters_mnist10", *half, slow=True)
+    yield stage("20_longer", 150, "experiment=nne_filters_mnist10", *longer, slow=True)
     yield stage("20_more", 300, "experiment=nne_filters_mnist10", *more, slow=True)
     yield stage("20_adam", 25, *both, twenty, slow=True)
+    yield stage("40", 250, "experiment=nne_filters_mnist10", *forty, slow=True)
+    yield stage("40_adam", 30, *both, forty[0], slow=True)
     yield stage("all", 500, "experiment=nne_filters_mnist10_all", slow=True)
     yield stage("all_adam", 150, *both, twenty, *everything, slow=True)
     yield stage("deep", 300, "experiment=nne_deep_filters_mnist10", slow=True)
