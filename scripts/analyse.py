@@ -63,9 +63,10 @@ def networks(run: Evolved) -> Measured:
     network, seed = run.config.network, run.config.seed
     require(network is not None and not network.module, "a run's network.module has no hidden units to count")
     assert network is not None
+    require(network.cap is None, f"a run's network.cap={network.cap} is not known here: units are counted without one")
     images = data.load(run.config.images, seed)
     topology, W = blueprint(run.config, images)
-    learnt, unseen = (topology.with_light(each) for each in (images.train_images, images.test_images))
+    learnt, unseen = (topology.see(each) for each in (images.train_images, images.test_images))
     zero_by = centred_by(run.config.learner, learnt)
     present = [cells >= 0 for cells in topology.slots()]
     milestones: Measured = {}

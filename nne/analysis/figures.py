@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from nne.population.filters import Patterns
-from nne.population.weights import WeightMatrix
+from nne.population.weights import Map, WeightMatrix
 from nne.training.logging import figures
 from nne.training.models.network import Topology
 
@@ -67,20 +67,20 @@ def receptive_fields(topology: Topology, W: WeightMatrix, p: Tensor, generation:
     return figure
 
 
-def painted(patterns: Patterns, p: Tensor) -> Tensor:
-    """A sheet of the first layer's filters in ``W p`` side by side, each scaled to [-1, 1]; between them it is NaN."""
+def painted(patterns: Patterns, p: Tensor, g: Map) -> Tensor:
+    """The first layer's filters in ``g(W p)`` side by side, each scaled to [-1, 1]; between them the sheet is NaN."""
     first = patterns.fields[0]
     count, _, size, _ = first.shape
     side = int(size**0.5)
     genes = patterns.of_filters(p.cpu().double()[None])[0][:, 0, 0, :, None]
-    kernels = (first[:, 0] @ genes).view(count, side, side)
+    kernels = g(first[:, 0] @ genes).view(count, side, side)
     kernels = kernels / kernels.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
     return torch.nn.functional.pad(kernels, (0, 1, 0, 1), value=torch.nan).transpose(0, 1).flatten(1)
 
 
-def filters(patterns: Patterns, first: Tensor, p: Tensor, generation: int) -> Figure:
-    """What genes paint in the mean network ``W p``: each filter as it began, and below it as it is."""
-    sheet = torch.cat([painted(patterns, first), painted(patterns, p)])
+def filters(patterns: Patterns, first: Tensor, p: Tensor, generation: int, g: Map) -> Figure:
+    """What genes paint in the mean network ``g(W p)``: each filter as it began, and below it as it is."""
+    sheet = torch.cat([painted(patterns, first, g), painted(patterns, p, g)])
     figure, axes = figures.new(0.6 * len(patterns.fields[0]) + 0.4, 1.7)
     axes.imshow(sheet.numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
     axes.set_axis_off()

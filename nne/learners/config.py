@@ -33,9 +33,9 @@ class EvolutionConfig(LearnerConfig):
     epsilon: float = key(1.0, "strength of selection")
     epsilon_final: float | None = key(None, "strength of selection at trainer.max_steps, reached geometrically")
     weak_until: float = key(0.0, "share of trainer.max_steps for which selection stays at epsilon")
-    batch: int | None = key(None, "images a generation, the same for everyone; null: all of the training set")
+    batch: int | None = key(None, "images a generation, the same for all of a group; null: all of the training set")
     groups: int = key(
-        1, "groups of individuals, each with images of its own; fitness is compared within a group, not between them"
+        1, "groups of individuals, each with images of its own; fitness counts from the mean of the group"
     )
     temperature: float | None = key(
         None,
@@ -43,7 +43,8 @@ class EvolutionConfig(LearnerConfig):
     )
     fitness: str = key("standardise", "delta_x over the population: none (as printed), standardise, rank, or your own")
     freeze: float | None = key(
-        None, "alleles within so much of 0 or 1 are fixed for good and no longer cost anything (Sec. 4, item 2)"
+        None,
+        "alleles within so much of 0 or 1 are fixed for good (Sec. 4, item 2), and cost nothing but with credit=module",
     )
     stop_at_fixed: float | None = key(None, "stop once this share of the alleles is fixed (within 0.01 of 0 or 1)")
     relative_temperature: float = key(1.0, "with temperature: null, what their spread is multiplied by")
@@ -78,8 +79,8 @@ class EvolutionConfig(LearnerConfig):
         at_least("learner.batch", self.batch, 1)
         at_least("learner.groups", self.groups, 1)
         alike = self.population % self.groups == 0 and self.population >= 2 * self.groups
-        of_two = f"learner.groups must share out learner.population={self.population} alike, by two or more"
-        require(alike, f"{of_two}, got {self.groups}")
+        multiple = f"learner.population must be a multiple of learner.groups={self.groups}, and at least twice as many"
+        require(alike, f"{multiple}, got {self.population}")
         own = self.groups == 1 or self.batch is not None
         require(own, f"learner.groups={self.groups} have images of their own: set learner.batch=100, got null")
         within("learner.temperature", 1.0 if self.temperature is None else self.temperature, 0, float("inf"))
@@ -115,11 +116,10 @@ class EvolutionConfig(LearnerConfig):
             what = f"learner.class_genes={self.class_genes}"
             random = not shared and network.module is None
             require(random, f"{what} is for a random graph: set learner.class_genes=null")
-            least = 1 + self.class_genes * len(config.images.classes)
-            require(self.genes >= least, f"learner.genes must be at least {least} with {what}, got {self.genes}")
+            self.hidden_genes(len(config.images.classes) if config.images.chosen else 0)
         if shared:
             require(network.module is None, f"network.filters cannot be had with network.module={network.module}")
-            self.readout_genes(network, len(config.images.classes))
+            self.readout_genes(network, len(config.images.classes) if config.images.chosen else 1)
             whole = network.cap is None or self.credit != "module" or len(network.grids) == 1
             require(whole, f"learner.credit=module knows network.cap={network.cap} of one layer: set network.cap=null")
         if network.frozen:
@@ -128,7 +128,7 @@ class EvolutionConfig(LearnerConfig):
             require(apart, f"network.frozen=true needs genes that act on hidden layers alone: {known}")
             require(not self.mutation, "network.frozen=true keeps genes as they are: set learner.mutation=0")
         each = config.images.per_class
-        if self.batch and each:
+        if self.batch and each and config.images.chosen:
             images = len(config.images.classes) * each
             together = self.groups * self.batch
             what = "learner.batch" if self.groups == 1 else "learner.groups x learner.batch"
@@ -138,6 +138,18 @@ class EvolutionConfig(LearnerConfig):
             self.epsilon_final is None or config.trainer.max_steps is not None,
             "learner.epsilon_final is reached at trainer.max_steps: set trainer.max_steps=N",
         )
+
+    def hidden_genes(self, classes: int) -> int:
+        """How many genes act on hidden layers of a random graph: all but those of ``classes`` that have their own.
+
+        Raises:
+            UserError: there are none.
+        """
+        of_classes = classes * (self.class_genes or 0)
+        enough = self.genes > of_classes
+        what = f"{of_classes + 1} with learner.class_genes={self.class_genes} for each of {classes} classes"
+        require(enough, f"learner.genes must be at least {what}, got {self.genes}")
+        return self.genes - of_classes
 
     def readout_genes(self, network: NetworkConfig, classes: int) -> int:
         """With ``network.filters``: how many genes a class has to read each filter with.
@@ -203,8 +215,8 @@ class FinetuneConfig(GradientConfig):
         assert config.network
         module = config.network.module
         require(module is None, f"learner={self.name} needs a sparse network; set network.module=null, got {module}")
-        frozen = f"learner={self.name} trains output layers alone, as it is: set network.frozen=false"
-        require(not config.network.frozen, frozen)
+        never = "never trains hidden layers: set network.frozen=false"
+        require(not config.network.frozen, f"learner={self.name} {never}")
         filters, jitter = config.network.filters, config.images.jitter
         require(filters is None, f"learner={self.name} needs a sparse network; set network.filters=null, got {filters}")
         require(not jitter, f"learner={self.name} computes hidden layers once: set data.jitter=0, got {jitter}")

@@ -73,9 +73,13 @@ class Environment:
             self.modules = FilterModules(painted, config.network, mean, self.centre, g)
             needed = self.modules.needs(self.N // self.groups, self.batch or 0) / 2**30
             most = MEMORY_SHARE * total_memory(compute.device) / 2**30
-            few = f"learner.population={self.N // self.groups} on learner.batch={self.batch} images"
+            few = f"learner.population={self.N} in learner.groups={self.groups} on learner.batch={self.batch} images"
             fits = needed <= most
-            require(fits, f"learner.credit=module keeps {needed:.0f} GiB for {few}; at most {most:.0f} can be had here")
+            have = f"at most {most:.1f} can be had here: choose fewer"
+            require(fits, f"learner.credit=module keeps {needed:.1f} GiB for {few}; {have}")
+        together = self.groups * (self.batch or 1)
+        enough = self.groups == 1 or together <= len(self.labels)
+        require(enough, f"learner.groups x learner.batch must be at most {len(self.labels)} images, got {together}")
         self.temperature = learner_config.temperature or learner_config.relative_temperature * self.spread_of_logits()
 
     @property
@@ -102,7 +106,8 @@ class Environment:
     def rewards(self, images: Tensor, labels: Tensor) -> Tensor:
         """``delta_x`` of every individual, ``[N]`` float64 (Sec. 3.1); by parts ``[K, N]``, the total first.
 
-        Of several groups, each on its own images, whose mean fitness is made the same.
+        Of several groups, each on its own images, and with an average body of its own; their mean fitness is made the
+        same.
         """
         each = self.N // self.groups
         groups = zip(

@@ -100,6 +100,8 @@ def evolution_for(config: Config, data: Dataset) -> Evolved:
         ("the data set", source.dataset, data.name),
     ):
         require(then == now, f"{where} does not fit: {what} was {then} there, is {now} here")
+    plain = not source.config.learner.centre_logits
+    require(plain, f"{where} does not fit: output layers have no bias; evolve with learner.centre_logits=false")
     return source
 
 

@@ -229,8 +229,9 @@ class NetworkEvolution(Learner):
         yield "confusion", confusion(counts, f"Individuals after {self.generation} generations")
         square = int(images.shape[1] ** 0.5) ** 2 == images.shape[1]
         if self.painted and self.painted.fields[0].shape[1] == 1:
-            first, now = self.history[0], self.evolution.p
-            yield "filters", figures.filters(self.painted, first, now, self.generation)
+            assert isinstance(self.tested, SparseNetworks)
+            first, now, g = self.history[0], self.evolution.p, self.tested.whole.g
+            yield "filters", figures.filters(self.painted, first, now, self.generation, g)
         elif isinstance(self.tested, SparseNetworks) and square:
             topology, W = self.tested.topology, self.tested.whole
             yield "receptive_fields", figures.receptive_fields(topology, W, self.evolution.p, self.generation)

@@ -144,7 +144,7 @@ class SparseNetworks(Networks):
         *hidden, outputs = (matrix.to(self.device) for matrix in self.topology.matrices(weights))
 
         def logits(images: Tensor) -> Tensor:
-            h = self.topology.with_light(images).T.expand(len(x), -1, -1)
+            h = self.topology.see(images).T.expand(len(x), -1, -1)
             for matrix in hidden:
                 h = fire(matrix @ h, self.cap, dim=1)
             return outputs @ h
@@ -154,4 +154,6 @@ class SparseNetworks(Networks):
     def as_module(self, x: Tensor) -> nn.Module:
         """Full matrices, layer by layer."""
         weights = self.whole.weights(x[None].cpu()).T.float()
-        return layered((matrix[0] for matrix in self.topology.matrices(weights)), self.cap, self.topology.lit)
+        first, *above = (matrix[0] for matrix in self.topology.matrices(weights))
+        first, bias = self.topology.on_pixels(first)
+        return layered([first, *above], self.cap, bias)

@@ -111,7 +111,7 @@ def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networ
         return Population(topology, W, seen, compute.device, compute.dtype, network.cap)
 
     seen = data.train_images.amax(dim=0) > 0  # not zero in every image
-    if topology.lit or config.images.jitter:
+    if network.filters or config.images.jitter:
         seen = torch.ones(topology.first.sources, dtype=torch.bool)
     everything = sparse(torch.ones(topology.first.sources, dtype=torch.bool))
     whole = learner_config.freeze is None or learner_config.credit == "module"
@@ -126,11 +126,13 @@ def blueprint(config: Config, data: Dataset) -> tuple[Topology, WeightMatrix]:
     inputs = data.train_images.shape[1]
     if network.filters:
         mean = data.train_images.double().mean(dim=0).cpu()
-        W = painted_matrix(patterns(config, classes), network, mean, learner_config.expression)
-        return filter_topology(inputs, network, classes), W
+        g = learner_config.expression
+        W = painted_matrix(patterns(config, classes), network, mean, g)
+        return filter_topology(inputs, network, classes, None if g == "identity" else mean), W
     topology = sparse_topology(inputs, network, classes, seed)
     n, beta, g, each = learner_config.genes, network.beta, learner_config.expression, learner_config.class_genes
     if each:
+        learner_config.hidden_genes(classes)
         edges, outputs = topology.edges, topology.links - topology.edges
         return topology, apart_by_class(edges, outputs, classes, n, each, beta, seed, g)
     return topology, sparse_weight_matrix(topology.links, n, beta, seed, g)
@@ -147,17 +149,14 @@ def parts(config: Config, painted: Patterns | None, classes: int) -> Tensor | No
 
 
 def hidden_genes(config: Config, painted: Patterns | None, classes: int) -> int:
-    """How many genes act on hidden layers; where classes have genes of their own, they are the first ``n`` of them."""
-    if painted:
-        return painted.hidden
-    genes: int = config.learner.genes - classes * (config.learner.class_genes or 0)
-    return genes
+    """How many genes, the first, act on hidden layers; where classes have genes of their own, on these alone."""
+    return painted.hidden if painted else int(config.learner.hidden_genes(classes))
 
 
 def patterns(config: Config, classes: int) -> Patterns:
     """What the genes of ``network.filters`` paint."""
     network, learner_config = config.network, config.learner
     assert network is not None
-    class_genes = learner_config.readout_genes(network, classes)
+    readout_genes = learner_config.readout_genes(network, classes)
     filter_genes, smooth = learner_config.genes_of_filters, learner_config.smooth
-    return drawn_patterns(network, filter_genes, class_genes, smooth, classes, config.seed)
+    return drawn_patterns(network, filter_genes, readout_genes, smooth, classes, config.seed)

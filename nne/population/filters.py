@@ -8,7 +8,8 @@ random numbers made smooth by a Gaussian; those over a field sum to zero. So the
 random ``W`` as in Sec. 2, in which many links have numbers and genes in common.
 
 Pixels are centred by their mean over the training images: a link to one more pixel, which is always 1, takes from a
-unit what it hears of the mean image.
+unit what it hears of the mean image, so that pixels that are 0 stay so. If weights are ``g(W x)``, no such link could,
+and the mean is taken from the images themselves.
 """
 
 from collections.abc import Sequence
@@ -25,19 +26,22 @@ from nne.training.parts import NetworkConfig
 from nne.training.seeding import generator
 
 
-def filter_topology(inputs: int, network: NetworkConfig, classes: int) -> Topology:
-    """Each unit's field, of every map below; in the first layer also a pixel that is always 1, numbered ``inputs``."""
+def filter_topology(inputs: int, network: NetworkConfig, classes: int, mean: Tensor | None = None) -> Topology:
+    """Each unit's field, of every map below.
+
+    Without a ``mean`` that is taken from images, the first layer also sees a pixel that is always 1, ``inputs``.
+    """
     layers: list[Edges] = []
     sources, maps = inputs, 1
     for grid, seen in zip(network.grids, seen_by(inputs, network), strict=True):
         cells = over_maps(seen, sources, maps)
-        lit = [] if layers else [torch.full((len(cells), 1), inputs)]
+        lit = [] if layers or mean is not None else [torch.full((len(cells), 1), inputs)]
         source = torch.cat([cells, *lit], dim=1).repeat(grid.filters, 1)
         units, links = source.shape
         unit = torch.arange(units).repeat_interleave(links)
         layers.append(Edges(units, maps * sources + len(lit), unit, source.flatten()))
         sources, maps = grid.places**2, grid.filters
-    return Topology(tuple(layers), classes, lit=True)
+    return Topology(tuple(layers), classes, lit=mean is None, mean=mean)
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,13 @@ class Patterns:
 
 
 def drawn_patterns(
-    network: NetworkConfig, filter_genes: Sequence[int], class_genes: int, smooth: float, classes: int, seed: int
+    network: NetworkConfig, filter_genes: Sequence[int], readout_genes: int, smooth: float, classes: int, seed: int
 ) -> Patterns:
     """Patterns from a seed.
 
     Args:
         filter_genes: layer by layer, of each filter for each map below; if not shared, of each of its fields.
-        class_genes: of each class, for each filter.
+        readout_genes: of each pair of a filter and a class.
         smooth: sd of the Gaussian, in pixels and in places.
     """
     stream, last = generator(seed, "patterns"), network.grids[-1]
@@ -94,30 +98,25 @@ def drawn_patterns(
     below = network.fields, *(grid.filters for grid in network.grids[:-1])
     layers = zip(network.grids, filter_genes, below, strict=True)
     fields = [over(grid.field, genes, grid.filters, sheets) for grid, genes, sheets in layers]
-    maps = over(last.places, class_genes, last.filters, classes)
+    maps = over(last.places, readout_genes, last.filters, classes)
     return Patterns([painted - painted.mean(dim=2, keepdim=True) for painted in fields], maps)
-
-
-def of_light(patterns: Patterns, network: NetworkConfig, mean: Tensor) -> Tensor:
-    """What genes of the first layer give the links to the pixel that is always 1, ``[F, places, genes]`` float64.
-
-    It is minus what the mean training image, ``[inputs]``, would excite.
-    """
-    first, *_ = seen_by(len(mean), network)
-    return -(mean.double()[first][:, None] @ patterns.fields[0])[:, :, 0]
 
 
 def painted_matrix(
     patterns: Patterns, network: NetworkConfig, mean: Tensor, expression: str = "identity"
 ) -> WeightMatrix:
-    """``W`` of ``filter_topology``, and ``g``; ``mean: [inputs]`` is the mean training image."""
+    """``W`` of ``filter_topology``, and ``g``; ``mean: [inputs]`` is the mean training image.
+
+    Only with the identity is there a row for the pixel that is always 1.
+    """
     n = torch.arange(patterns.n)[None]
     which, values = [], []
     first, *second = seen_by(len(mean), network)
     of_first, *of_second = patterns.of_filters(n)
-    light = of_light(patterns, network, mean)[:, :, None]
-    for painted, lit, genes in zip(patterns.fields[0], light, of_first[:, :, 0], strict=True):
-        values.append(torch.cat([painted.expand(len(first), -1, -1), lit], dim=1))
+    for painted, genes in zip(patterns.fields[0], of_first[:, :, 0], strict=True):
+        of_mean = -(mean.double()[first][:, None] @ painted)  # [places, 1, genes], what the mean image would excite
+        lit = [of_mean] if expression == "identity" else []
+        values.append(torch.cat([painted.expand(len(first), -1, -1), *lit], dim=1))
         which.append(genes[:, None].expand_as(values[-1]))
     for seen, of_layer, layer in zip(second, patterns.fields[1:], of_second, strict=True):
         for painted, genes in zip(of_layer, layer[:, :, 0], strict=True):
@@ -138,12 +137,12 @@ def part_of(patterns: Patterns, credit: str) -> Tensor:
     With ``credit="class"`` as ``parts_by_class``. With ``"module"``: a row for each filter, layer by layer, or for each
     of its fields, if it is not shared; then, class by class, one for those by which it reads each filter.
     """
-    filters, classes, _, class_genes = patterns.maps.shape
+    filters, classes, _, readout_genes = patterns.maps.shape
     if credit == "class":
-        return parts_by_class(patterns.hidden, classes, filters * class_genes)
+        return parts_by_class(patterns.hidden, classes, filters * readout_genes)
     first, *second = patterns.fields
     sizes = [first.shape[3]] * first[:, :, 0, 0].numel()
     for layer in second:
         sizes += [layer[0, :, 0].numel()] * len(layer)
-    sizes += [class_genes] * (filters * classes)
+    sizes += [readout_genes] * (filters * classes)
     return torch.arange(1, 1 + len(sizes)).repeat_interleave(torch.tensor(sizes))

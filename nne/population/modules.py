@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from nne.fitness import centred, reward, share_of_class
-from nne.population.filters import Patterns, of_light
+from nne.population.filters import Patterns
 from nne.population.weights import Map, identity
 from nne.training.models.filters import seen_by
 from nne.training.models.plain import most_active
@@ -68,7 +68,6 @@ class FilterModules:
         self.seen = [seen.T.contiguous().to(mean.device) for seen in seen_by(len(mean), network)]  # [r^2, places]
         self.mean = mean
         self.g = g
-        self.light = of_light(patterns, network, mean.cpu()).to(mean.device, torch.float32)
         self.centre = centre
 
     def needs(self, individuals: int, images: int) -> int:
@@ -114,11 +113,10 @@ class FilterModules:
         reading = zip(self.patterns.of_classes(x), self.maps, strict=True)
         expressed = [self.g(of.float() @ read.transpose(1, 2)) for of, read in reading]
         readouts = [weights.transpose(0, 1) for weights in expressed]  # [N, C, places]
-        light = None if self.g is identity else self.of_light(genes[0])
-        pixels = self.patches(0, (images - self.mean if light is None else images).T[None])
+        pixels = self.patches(0, (images - self.mean).T[None])
         if len(kernels) == 1:
-            return self.outputs(kernels[0], readouts, pixels, len(images), light)
-        first = torch.stack([*self.activities(kernels[0], pixels, len(images), light)], dim=1)
+            return self.outputs(kernels[0], readouts, pixels, len(images))
+        first = torch.stack([*self.activities(kernels[0], pixels, len(images))], dim=1)
         maps = first.view(*first.shape[:2], -1, len(images))  # [N, F, places, B]
         above = torch.stack([flattened(kernel) for kernel in kernels[1]], dim=1)  # [N, F, F_below r^2]
         seen, seen_by_own = self.patches(1, maps.mean(dim=0)), self.patches(1, maps)
@@ -133,21 +131,12 @@ class FilterModules:
         seen = maps.index_select(-2, self.seen[depth].flatten())
         return seen.view(*maps.shape[:-3], maps.shape[-3] * size, places * maps.shape[-1])
 
-    def of_light(self, genes: Tensor) -> Tensor:
-        """What the link to a pixel that is always 1 adds to each unit, ``[F, N, places]``.
-
-        Where ``g`` is the identity, that is to centre the images, which is quicker.
-        """
-        expressed = self.g(genes.float() @ self.light[:, :, :, None])  # [F, places, N, 1], or of one place
-        return expressed[:, :, :, 0].transpose(1, 2)
-
     def outputs(
         self,
         kernels: list[Tensor],
         readouts: list[Tensor],
         seen: Tensor,
         images: int,
-        light: Tensor | None = None,
         own: Tensor | None = None,
     ) -> Heard:
         """Of a last layer that sees the same in everybody.
@@ -157,11 +146,10 @@ class FilterModules:
             readouts: of each filter, ``[N, C, places]``.
             seen: ``[K r^2, places B]``.
             images: ``B``.
-            light: of each filter, ``[N, places]``, what is added.
             own: ``[N, F, places B]``, of an individual's filters on what it sees itself, where that is not the same.
         """
         total, fields, heard = seen.new_zeros(()), list[Tensor](), list[Tensor]()
-        activities: Iterable[Tensor] = self.activities(kernels, seen, images, light)
+        activities: Iterable[Tensor] = self.activities(kernels, seen, images)
         if self.cap:
             activities, own = capped(list(activities), self.cap)
         for f, (maps, readout) in enumerate(zip(activities, readouts, strict=True)):
@@ -175,15 +163,14 @@ class FilterModules:
             heard.append(self.heard(readout @ maps.mean(dim=0)))
         return Heard(total, [], fields, heard)
 
-    def activities(self, kernels: list[Tensor], seen: Tensor, images: int, light: Tensor | None) -> Iterator[Tensor]:
+    def activities(self, kernels: list[Tensor], seen: Tensor, images: int) -> Iterator[Tensor]:
         """The maps of filters that see the same in everybody, ``[N, places, B]`` each."""
         by_place = seen.view(len(seen), -1, images).transpose(0, 1)
-        for f, kernel in enumerate(kernels):
+        for kernel in kernels:
             if self.shared:
-                excited = (flattened(kernel) @ seen).view(kernel.shape[1], -1, images)
+                yield (flattened(kernel) @ seen).relu_().view(kernel.shape[1], -1, images)
             else:
-                excited = (kernel @ by_place).transpose(0, 1)
-            yield (excited if light is None else excited + light[f][:, :, None]).relu_()
+                yield (kernel @ by_place).relu_().transpose(0, 1)
 
     def through(
         self, above: Tensor, seen: Tensor, seen_by_own: Tensor, readouts: list[Tensor], images: int

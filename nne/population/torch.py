@@ -74,7 +74,7 @@ class Population(SparseNetworks):
 
     def gather(self, images: Tensor) -> list[list[Tensor]]:
         """For each chunk of images and each block of units, the inputs of its slots, ``[units, K, B]``."""
-        columns = torch.cat([self.topology.with_light(images).T, images.new_zeros(1, len(images))]).to(self.dtype)
+        columns = torch.cat([self.topology.see(images).T, images.new_zeros(1, len(images))]).to(self.dtype)
         return [[chunk[pixels] for pixels in self.blocks] for chunk in torch.split(columns, self.tiling.images, dim=1)]
 
     def logits(self, x: Tensor, pixels: list[list[Tensor]]) -> Tensor:

@@ -137,7 +137,7 @@ def apart_by_class(
     """``W`` whose genes act on hidden layers, or on the output weights of one class: less pleiotropy.
 
     Genes are those of hidden layers, then those of class after class. An output weight is touched by as many as an
-    edge is, on average, of its class.
+    edge is, on average, or by all of its class's, if they are fewer.
 
     Args:
         edges: links into hidden layers.

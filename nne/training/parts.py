@@ -80,6 +80,11 @@ class DataConfig:
         return self.source in OWN_SOURCES or (is_path(self.source) and not self.by_torchvision)
 
     @property
+    def chosen(self) -> bool:
+        """Whether ``classes`` says which there are: not of your own data and of emnist."""
+        return not self.own and self.source != "emnist"
+
+    @property
     def by_torchvision(self) -> bool:
         """Whether torchvision reads them: by a name of ours, or as ``torchvision.datasets.<Class>``."""
         return self.source in TORCHVISION_SOURCES or self.source.startswith("torchvision.datasets.")

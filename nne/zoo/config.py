@@ -32,8 +32,8 @@ class LayersConfig(LearnerConfig):
         plain = network.module is None and network.cap is None and network.filters is None
         known = "leave out network.module, network.cap and network.filters"
         require(plain, f"learner={self.name} needs layers it knows: {known}")
-        frozen = f"learner={self.name} trains all layers: set network.frozen=false, or experiment=frozen_mnist10"
-        require(not network.frozen, frozen)
+        known = "set network.frozen=false, and for hidden layers that stay as they were drawn experiment=frozen_mnist10"
+        require(not network.frozen, f"learner={self.name} has learner.rule for that: {known}")
 
 
 @dataclass

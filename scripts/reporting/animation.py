@@ -14,6 +14,7 @@ from nne.analysis.figures import fields_of, painted
 from nne.learners.evolved import Evolved, evolved
 from nne.learners.network import NetworkEvolution
 from nne.population.factory import blueprint, patterns
+from nne.population.weights import chosen_expression
 from nne.training import data, device
 from nne.training.errors import require
 from nne.training.io.results import Run
@@ -37,7 +38,8 @@ def animate(run: Run, out: Path) -> None:
     assert network is not None
     images = data.load(result.config.images, result.config.seed)
     if network.filters and network.shared:
-        sheet = partial(painted, patterns(result.config, len(images.classes)))
+        g = chosen_expression(result.config.learner.expression)
+        sheet = partial(painted, patterns(result.config, len(images.classes)), g=g)
     else:
         sheet = partial(fields_of, *blueprint(result.config, images))
     curve, generations = run.curve, result.generation

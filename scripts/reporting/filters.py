@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from nne.training.io.results import Row, Run, grouped, seeds, spread
 from nne.training.logging import figures
+from nne.training.parts import listed
 from reporting.tables import Experiments, on_one
 from reporting.zoo import averaged
 
@@ -22,12 +23,12 @@ EVOLVED = {
     "nne_apart_mnist10": "all layers evolve",
     "nne_readout_mnist10": "the readout evolves",
 }
-OWN = {
-    "nne_fields_mnist10": "network.shared",
-    "nne_readout_mnist10": "network.frozen",
-    "nne_apart_mnist10": "learner.credit",
+OWN: dict[str, tuple[str, object]] = {  # what an experiment has of CHANGES, as it is written
+    "nne_fields_mnist10": ("network.shared", False),
+    "nne_readout_mnist10": ("network.frozen", True),
+    "nne_apart_mnist10": ("learner.credit", "class"),
 }
-TASK = ("data.classes", "data.per_class", "network.filters", "network.shared")
+TASK = ("data.classes", "data.per_class", "network.filters", "network.shared", "network.hidden")
 KEYS = ("network.frozen", "learner.genes", "learner.population", "trainer.max_steps")
 ASKED = {"learner.expression": "identity", "learner.freeze": None, "learner.groups": 1, "network.cap": None}
 CHANGES: dict[str, tuple[str, object]] = {
@@ -45,7 +46,7 @@ CHANGES: dict[str, tuple[str, object]] = {
 def changed(run: Run) -> tuple[str, ...]:
     """What has been taken from the experiment of an evolution."""
     own = OWN.get(run.experiment)
-    return tuple(name for name, (key, value) in CHANGES.items() if run.key(key) == value and key != own)
+    return tuple(name for name, (key, value) in CHANGES.items() if run.key(key) == value and (key, value) != own)
 
 
 def chosen(runs: list[Run]) -> list[Run]:
@@ -93,7 +94,7 @@ def network(run: Run) -> str:
     """How many filters, layer by layer; or fields, if nothing is shared; or units of a random graph."""
     count = run.key("network.filters")
     if count is None:
-        return f"{run.key('network.hidden'):,} units, random graph"
+        return f"{' and '.join(f'{units:,}' for units in listed(run.key('network.hidden')))} units, random graph"
     if isinstance(count, list):
         return f"{' and '.join(map(str, count))} filters"
     return f"{count} filters" if run.key("network.shared") else f"{count * run.key('network.places') ** 2:,} fields"

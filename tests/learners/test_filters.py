@@ -140,11 +140,11 @@ def test_it_learns(overrides: tuple[str, ...]) -> None:
         ),
         (
             ("learner.population=100000000",),
-            "for learner.population=100000000 on learner.batch=30 images; at most .* can be had here",
+            "for learner.population=100000000 in learner.groups=1 on learner.batch=30 images; at most .* choose fewer",
         ),
         (
             ("learner.groups=3",),
-            "learner.groups must share out learner.population=20 alike, by two or more, got 3",
+            "learner.population must be a multiple of learner.groups=3, and at least twice as many, got 20",
         ),
         (
             ("learner.groups=4",),

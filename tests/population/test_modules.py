@@ -145,8 +145,10 @@ def test_an_individual_s_own_logits_are_those_of_the_graph_and_g(expression: str
     images, _ = images_of(8, 3)
     mean = images.mean(dim=0)
     x = torch.rand(5, patterns.n, generator=torch.Generator().manual_seed(1)) < 0.5
-    topology, W = filter_topology(SIDE**2, network, 3), painted_matrix(patterns, network, mean, expression)
-    lit = torch.ones(SIDE**2 + 1, dtype=torch.bool)
+    taken = None if expression == "identity" else mean
+    topology = filter_topology(SIDE**2, network, 3, taken)
+    W = painted_matrix(patterns, network, mean, expression)
+    lit = torch.ones(topology.first.sources, dtype=torch.bool)
     population = Population(topology, W, lit, torch.device("cpu"), torch.float32, network.cap)
     g = chosen_expression(expression)
     own, *_ = FilterModules(patterns, network, mean, centre=False, g=g).logits(x, images)

@@ -11,9 +11,11 @@ from torch.nn.functional import cross_entropy
 import benchmark
 from benchmarks import filter_peers, race
 from benchmarks.peers import SGD, Peer, RankOne, Setting
+from nne.learners.network import NetworkEvolution
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
+from nne.training.learner import Metrics
 from nne.training.models.filters import FilterNetwork
 from nne.training.parts import NetworkConfig
 from tests.conftest import altered
@@ -106,5 +108,14 @@ def test_evolution_beside_them_is_judged_after_as_many_evaluations(
 ) -> None:
     monkeypatch.setattr(filter_peers, "BUDGET", 24 * 64 * 100)
     monkeypatch.setattr(filter_peers, "MARKS", (24, 1))
+    lived: list[int] = []
+
+    class Watched(NetworkEvolution):
+        def evaluate(self, images: torch.Tensor, labels: torch.Tensor) -> Metrics:
+            lived.append(self.generation)
+            return super().evaluate(images, labels)
+
+    monkeypatch.setattr(filter_peers, "NetworkEvolution", Watched)
     after_one, after_all = filter_peers.evolved(digits, fp32, seed=0)
+    assert lived == [1, 24]
     assert after_all > after_one + 0.05

@@ -47,7 +47,7 @@ class KernelPopulation(SparseNetworks):
 
     def gather(self, images: Tensor) -> kernel.Seen:
         """Which edges see what."""
-        return self.network.build_index(self.topology.with_light(images).float().contiguous())
+        return self.network.build_index(self.topology.see(images).float().contiguous())
 
     def logits(self, x: Tensor, seen: kernel.Seen) -> Tensor:
         """One tile of genotypes ``x: [N, n]`` bool: ``[N, C, B]`` float32."""

@@ -57,7 +57,7 @@ class CudaPopulation(SparseNetworks):
         """Pixels by image, ``[pixels + 1, B filled up]``, whose last row is zero; and ``B``."""
         B = len(images)
         pixels = torch.zeros(len(self.seen) + 1, -(-B // FILLED) * FILLED, dtype=torch.bfloat16, device=self.device)
-        pixels[:-1, :B] = self.topology.with_light(images)[:, self.seen].T.to(torch.bfloat16)
+        pixels[:-1, :B] = self.topology.see(images)[:, self.seen].T.to(torch.bfloat16)
         return pixels, B
 
     def logits(self, x: Tensor, seen: tuple[Tensor, int]) -> Tensor:

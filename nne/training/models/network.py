@@ -35,15 +35,25 @@ class Topology:
 
     The output weight of the last hidden layer's unit ``u`` and class ``c`` is link ``edges + u * classes + c``.
     ``lit``: the last source of the first hidden layer is no pixel of the image but one that is always 1.
+    ``mean``: ``[inputs]``, which is taken from images, if any.
     """
 
     layers: tuple[Edges, ...]
     classes: int
     lit: bool = False
+    mean: Tensor | None = None
 
-    def with_light(self, images: Tensor) -> Tensor:
-        """Images ``[B, inputs]``, with a last pixel of 1 if hidden units have links to one."""
+    def see(self, images: Tensor) -> Tensor:
+        """What links see of images ``[B, inputs]``: less the mean, and with a last pixel of 1, where there are such."""
+        if self.mean is not None:
+            return images - self.mean.to(images)
         return torch.cat([images, images.new_ones(len(images), 1)], dim=1) if self.lit else images
+
+    def on_pixels(self, matrix: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The first layer's matrix, ``[units, sources]``, as one of the images themselves, and a bias if need be."""
+        if self.mean is not None:
+            return matrix, -(matrix @ self.mean.to(matrix))
+        return (matrix[:, :-1], matrix[:, -1]) if self.lit else (matrix, None)
 
     @property
     def first(self) -> Edges:

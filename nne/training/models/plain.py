@@ -42,14 +42,12 @@ def hidden(matrix: Tensor, cap: int | None, bias: Tensor | None = None) -> list[
     return [linear(matrix, bias), nn.ReLU(), *([KCap(cap)] if cap else [])]
 
 
-def layered(matrices: Iterable[Tensor], cap: int | None, lit: bool = False) -> nn.Sequential:
+def layered(matrices: Iterable[Tensor], cap: int | None, bias: Tensor | None = None) -> nn.Sequential:
     """A network from the matrix of every layer, ``[units, sources]``, the output layer's last.
 
-    ``lit``: the first layer's last source is always 1, so that its weights are a bias.
+    ``bias``: of the first layer.
     """
     *below, outputs = matrices
-    biases: list[Tensor | None] = [None] * len(below)
-    if lit:
-        below[0], biases[0] = below[0][:, :-1], below[0][:, -1]
+    biases = [bias, *[None] * (len(below) - 1)]
     parts = (part for matrix, bias in zip(below, biases, strict=True) for part in hidden(matrix, cap, bias))
     return nn.Sequential(*parts, linear(outputs))
