@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from nne.training.config import Config, GradientConfig, LearnerConfig
 from nne.training.errors import at_least, one_of, require, within
-from nne.training.parts import NetworkConfig, key, listed, whole_numbers
+from nne.training.parts import DataConfig, NetworkConfig, key, listed, whole_numbers
 from nne.training.plugin import one_of_or_path
 
 EXPRESSIONS = ["identity", "relu", "sigmoid", "tanh"]
@@ -102,42 +102,48 @@ class EvolutionConfig(LearnerConfig):
     def check(self, config: Config) -> None:
         """What must hold between this learner and the rest of the configuration."""
         config.trains("network")
-        network = config.network
-        assert network
-        shared = network.filters is not None
-        several = self.batch is None or self.batch > 1 or not self.centre_logits
-        require(several, "learner.centre_logits centres over the images of a generation: set learner.batch=100, got 1")
-        alone, own = self.credit == "total", self.class_genes is not None and self.credit == "class"
-        needed = "network.filters" + " or learner.class_genes" * (self.credit == "class")
-        require(shared or alone or own, f"learner.credit={self.credit} needs the genes of {needed}")
-        few = self.batch is not None or (alone and not self.centre_logits)
-        require(few, "learner.credit and centre_logits keep all logits of a generation: set learner.batch=100")
-        if self.class_genes is not None:
-            what = f"learner.class_genes={self.class_genes}"
-            random = not shared and network.module is None
-            require(random, f"{what} is for a random graph: set learner.class_genes=null")
-            self.hidden_genes(len(config.images.classes) if config.images.chosen else 0)
-        if shared:
+        assert config.network
+        self._check_genes(config.network, config.images)
+        self._check_images(config.images)
+        ends = self.epsilon_final is None or config.trainer.max_steps is not None
+        require(ends, "learner.epsilon_final is reached at trainer.max_steps: set trainer.max_steps=N")
+
+    def _check_genes(self, network: NetworkConfig, images: DataConfig) -> None:
+        """Which weights they act on, and what they are judged by."""
+        painted, by_class = network.filters is not None, self.class_genes is not None
+        if self.credit == "class":
+            needed = "the genes of network.filters or learner.class_genes"
+            require(painted or by_class, f"learner.credit=class needs {needed}")
+        if self.credit == "module":
+            require(painted, "learner.credit=module needs the genes of network.filters")
+            known = network.cap is None or len(network.grids) == 1
+            require(known, f"learner.credit=module knows network.cap={network.cap} of one layer: set network.cap=null")
+        if by_class:
+            random = not painted and network.module is None
+            require(
+                random, f"learner.class_genes={self.class_genes} is for a random graph: set learner.class_genes=null"
+            )
+            self.hidden_genes(len(images.classes) if images.chosen else 0)
+        if painted:
             require(network.module is None, f"network.filters cannot be had with network.module={network.module}")
-            self.readout_genes(network, len(config.images.classes) if config.images.chosen else 1)
-            whole = network.cap is None or self.credit != "module" or len(network.grids) == 1
-            require(whole, f"learner.credit=module knows network.cap={network.cap} of one layer: set network.cap=null")
+            self.readout_genes(network, len(images.classes) if images.chosen else 1)
         if network.frozen:
-            apart = shared or self.class_genes is not None
-            known = "set learner.class_genes=1000, or network.filters"
-            require(apart, f"network.frozen=true needs genes that act on hidden layers alone: {known}")
+            example = "set learner.class_genes=1000, or network.filters"
+            apart = painted or by_class
+            require(apart, f"network.frozen=true needs genes that act on hidden layers alone: {example}")
             require(not self.mutation, "network.frozen=true keeps genes as they are: set learner.mutation=0")
-        each = config.images.per_class
-        if self.batch and each and config.images.chosen:
-            images = len(config.images.classes) * each
-            together = self.groups * self.batch
+
+    def _check_images(self, images: DataConfig) -> None:
+        """How many of them a generation sees."""
+        centres = self.batch is None or self.batch > 1 or not self.centre_logits
+        require(centres, "learner.centre_logits centres over the images of a generation: set learner.batch=100, got 1")
+        few = self.batch is not None or (self.credit == "total" and not self.centre_logits)
+        require(few, "learner.credit and centre_logits keep all logits of a generation: set learner.batch=100")
+        if self.batch and images.per_class and images.chosen:
+            most, together = len(images.classes) * images.per_class, self.groups * self.batch
             what = "learner.batch" if self.groups == 1 else "learner.groups x learner.batch"
-            right = together <= images
-            require(right, f"{what} must be at most {images} (data.per_class x classes), got {together}")
-        require(
-            self.epsilon_final is None or config.trainer.max_steps is not None,
-            "learner.epsilon_final is reached at trainer.max_steps: set trainer.max_steps=N",
-        )
+            right = together <= most
+            require(right, f"{what} must be at most {most} (data.per_class x classes), got {together}")
 
     def hidden_genes(self, classes: int) -> int:
         """How many genes act on hidden layers of a random graph: all but those of ``classes`` that have their own.
