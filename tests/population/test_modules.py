@@ -11,6 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from nne.fitness import share_of_class
 from nne.parts import Parts, means_by_part, sums_by_part
+from nne.population.cpp import kernel
+from nne.population.cpp.networks import KernelPopulation
 from nne.population.filters import Patterns, drawn_patterns, filter_topology, painted_matrix, part_of
 from nne.population.modules import FilterModules
 from nne.population.torch import Population
@@ -153,6 +155,9 @@ def test_an_individual_s_own_logits_are_those_of_the_graph_and_g(expression: str
     g = chosen_expression(expression)
     own, *_ = FilterModules(patterns, network, mean, centre=False, g=g).logits(x, images)
     torch.testing.assert_close(own, population.logits(x, population.gather(images)), rtol=1e-4, atol=1e-4)
+    if expression != "tanh" and network.cap is None and len(network.grids) == 1 and kernel.load() is None:
+        compiled = KernelPopulation(topology, W, lit)
+        torch.testing.assert_close(compiled.logits(x, compiled.gather(images)), own, rtol=1e-4, atol=1e-4)
 
 
 def test_filters_of_two_layers_are_judged_in_the_average_body() -> None:
