@@ -95,6 +95,8 @@ def first_job(evolve: list[str]) -> Job:
     (job,) = check(evolve, False, CONFIGS, LEARNERS)
     name = job.config.learner.name
     require(name == "evolution", f"learner.evolve must give learner=evolution, gives {name}")
+    plain = not job.config.learner.centre_logits
+    require(plain, "learner.evolve must leave logits as they are: add learner.centre_logits=false to it")
     return job
 
 

@@ -130,12 +130,11 @@ def blueprint(config: Config, data: Dataset) -> tuple[Topology, WeightMatrix]:
         W = painted_matrix(patterns(config, classes), network, mean, g)
         return filter_topology(inputs, network, classes, None if g == "identity" else mean), W
     topology = sparse_topology(inputs, network, classes, seed)
-    n, beta, g, each = learner_config.genes, network.beta, learner_config.expression, learner_config.class_genes
+    beta, g, each = network.beta, learner_config.expression, learner_config.class_genes
+    hidden, edges, links = learner_config.hidden_genes(classes), topology.edges, topology.links
     if each:
-        learner_config.hidden_genes(classes)
-        edges, outputs = topology.edges, topology.links - topology.edges
-        return topology, apart_by_class(edges, outputs, classes, n, each, beta, seed, g)
-    return topology, sparse_weight_matrix(topology.links, n, beta, seed, g)
+        return topology, apart_by_class(edges, links - edges, classes, hidden, each, beta, seed, g)
+    return topology, sparse_weight_matrix(links, learner_config.genes, beta, seed, g)
 
 
 def parts(config: Config, painted: Patterns | None, classes: int) -> Tensor | None:

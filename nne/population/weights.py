@@ -132,7 +132,7 @@ def sparse_weight_matrix(
 
 
 def apart_by_class(
-    edges: int, outputs: int, classes: int, n: int, class_genes: int, beta: float, seed: int, expression: str
+    edges: int, outputs: int, classes: int, hidden: int, class_genes: int, beta: float, seed: int, expression: str
 ) -> WeightMatrix:
     """``W`` whose genes act on hidden layers, or on the output weights of one class: less pleiotropy.
 
@@ -142,14 +142,14 @@ def apart_by_class(
     Args:
         edges: links into hidden layers.
         outputs: output weights, a multiple of ``classes``.
-        n: all genes.
-        class_genes: those of each class.
+        hidden, class_genes: genes of hidden layers, and of each class.
     """
-    hidden = n - classes * class_genes
     below = sparse_weight_matrix(edges, hidden, beta, seed, expression)
     density = min(beta * hidden / class_genes, 1.0)
     above = sparse_weight_matrix(outputs, class_genes, density, seed, expression, "weight matrix of classes")
     of_class = torch.repeat_interleave(torch.arange(outputs) % classes, above.offsets.diff())
     offsets = torch.cat([below.offsets, below.offsets[-1] + above.offsets[1:]])
     genes = torch.cat([below.genes, above.genes + hidden + of_class * class_genes])
-    return WeightMatrix(n, offsets, genes, torch.cat([below.values, above.values]), below.g)
+    return WeightMatrix(
+        hidden + classes * class_genes, offsets, genes, torch.cat([below.values, above.values]), below.g
+    )

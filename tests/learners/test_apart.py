@@ -36,9 +36,8 @@ def made(*overrides: str) -> tuple[NetworkEvolution, Dataset]:
 def test_a_class_s_genes_act_on_its_output_weights_alone(
     edges: int, units: int, classes: int, hidden: int, each: int, beta: float
 ) -> None:
-    n = hidden + classes * each
-    dense = apart_by_class(edges, units * classes, classes, n, each, beta, 1, "identity").dense()
-    assert dense.shape == (edges + units * classes, n)
+    dense = apart_by_class(edges, units * classes, classes, hidden, each, beta, 1, "identity").dense()
+    assert dense.shape == (edges + units * classes, hidden + classes * each)
     assert not bool(dense[:edges, hidden:].any())
     assert not bool(dense[edges:, :hidden].any())
     outputs = dense[edges:, hidden:].view(units, classes, classes, each)
@@ -47,7 +46,7 @@ def test_a_class_s_genes_act_on_its_output_weights_alone(
 
 
 def test_an_output_weight_is_touched_by_as_many_genes_as_an_edge() -> None:
-    W = apart_by_class(20_000, 20_000, 10, 9000, 500, 0.0025, 0, "tanh")
+    W = apart_by_class(20_000, 20_000, 10, 4000, 500, 0.0025, 0, "tanh")
     below, above = W.offsets.diff().double().split(20_000)
     assert float(below.mean()) == pytest.approx(10, abs=0.1)
     assert float(above.mean()) == pytest.approx(10, abs=0.1)

@@ -7,10 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from nne.commands.train import first_job
 from nne.genome import draw
+from nne.learners import finetune
 from nne.learners.config import FinetuneConfig
+from nne.learners.evolved import evolved as evolved_run
 from nne.learners.finetune import Finetune
 from nne.learners.network import NetworkEvolution
+from nne.registry import LEARNERS
+from nne.training.cli import register
 from nne.training.config import Config, GradientConfig, TrainerConfig, to_dict
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
@@ -67,6 +72,19 @@ def test_finetuning_improves_and_touches_the_output_layer_alone(
     assert result["test_accuracy"] == result["after"]["mean"]
     assert len(result["after"]["each"]) == 4
     assert not torch.equal(learner.initial, Finetune(finetune_config(evolved, small, seed=1), digits, fp32).initial)
+
+
+def test_logits_that_were_centred_have_no_place_in_an_output_layer(
+    evolved: Path, small: Config, digits: Dataset, fp32: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = evolved_run(evolved, "learner.evolved")
+    source.config.learner.centre_logits = True
+    monkeypatch.setattr(finetune, "evolved", lambda *_: source)
+    with pytest.raises(UserError, match=r"evolve with learner\.centre_logits=false"):
+        Finetune(finetune_config(evolved, small), digits, fp32)
+    register(LEARNERS)
+    with pytest.raises(UserError, match=r"add learner\.centre_logits=false to it"):
+        first_job(["experiment=nne_apart_mnist10"])
 
 
 def test_an_evolved_run_that_does_not_fit_is_refused(
