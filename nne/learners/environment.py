@@ -77,9 +77,9 @@ class Environment:
             fits = needed <= most
             have = f"at most {most:.1f} can be had here: choose fewer"
             require(fits, f"learner.credit=module keeps {needed:.1f} GiB for {few}; {have}")
-        together = self.groups * (self.batch or 1)
-        enough = self.groups == 1 or together <= len(self.labels)
-        require(enough, f"learner.groups x learner.batch must be at most {len(self.labels)} images, got {together}")
+        together, what = self.groups * (self.batch or 1), "learner.groups x " * (self.groups > 1) + "learner.batch"
+        enough = together <= len(self.labels)
+        require(enough, f"{what} must be at most {len(self.labels)}, the training images, got {together}")
         self.temperature = learner_config.temperature or learner_config.relative_temperature * self.spread_of_logits()
 
     @property

@@ -53,13 +53,15 @@ class NetworkEvolution(Learner):
         self.population, self.tested = populations(config, data, compute)
         network = config.network
         self.painted = painted = patterns(config, len(data.classes)) if network and network.filters else None
+        hidden = hidden_genes(config, painted, len(data.classes))
+        self.evolving = slice(hidden if network and network.frozen else 0, None)
         self.evolution = Evolution(
             learner_config.genes,
             learner_config.population,
             selection=learner_config.selection,
             fitness=learner_config.fitness,
             freeze=learner_config.freeze,
-            p0=first_frequencies(config, hidden_genes(config, painted, len(data.classes))),
+            p0=first_frequencies(config, hidden),
             part=parts(config, painted, len(data.classes)),
             seed=config.seed,
             device=compute.device,
@@ -73,7 +75,7 @@ class NetworkEvolution(Learner):
         self.genes_expressed = learner_config.genes
         self.environment = self.environment_type(config, data, compute, self.population, painted, self.genotypes)
         self.centre_by = centred_by(learner_config, data.train_images)
-        self.fixed = torch.empty(0), 0.0  # of which p, and the share of its alleles
+        self.fixed = torch.empty(0), 0.0  # of which p, and the share of the alleles that can evolve
         self.measured: tuple[Tensor, Tensor, Performance] | None = None  # of which p, on which images
         self.history = {0: self.evolution.p}
         self.trajectories = {0: self.evolution.p[:LOCI]}
@@ -95,7 +97,8 @@ class NetworkEvolution(Learner):
             images, labels = self.environment.minibatch(self.generation)
             rewards = self.environment.rewards(images, labels)
             metrics = self.evolution.tell(rewards, self.epsilon(self.generation), mutation)
-        self.fixed = self.evolution.p, metrics["population/fixed"]
+        if self.evolving.start == 0:
+            self.fixed = self.evolution.p, metrics["population/fixed"]
         self.fold()
         if is_milestone(self.generation):
             self.history[self.generation] = self.evolution.p
@@ -210,7 +213,7 @@ class NetworkEvolution(Learner):
         """Fixation: when selection has nothing left to choose from."""
         enough = self.learner_config.stop_at_fixed
         if self.fixed[0] is not self.evolution.p:
-            self.fixed = self.evolution.p, float(fixed_fraction(self.evolution.p))
+            self.fixed = self.evolution.p, float(fixed_fraction(self.evolution.p[self.evolving]))
         fixed = self.fixed[1]
         return f"{fixed:.1%} of the alleles are fixed" if enough is not None and fixed >= enough else None
 

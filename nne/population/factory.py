@@ -127,8 +127,8 @@ def blueprint(config: Config, data: Dataset) -> tuple[Topology, WeightMatrix]:
     if network.filters:
         mean = data.train_images.double().mean(dim=0).cpu()
         g = learner_config.expression
-        W = painted_matrix(patterns(config, classes), network, mean, g)
-        return filter_topology(inputs, network, classes, None if g == "identity" else mean), W
+        topology = filter_topology(inputs, network, classes, None if g == "identity" else mean)
+        return topology, painted_matrix(patterns(config, classes), network, mean, g)
     topology = sparse_topology(inputs, network, classes, seed)
     beta, g, each = network.beta, learner_config.expression, learner_config.class_genes
     hidden, edges, links = learner_config.hidden_genes(classes), topology.edges, topology.links

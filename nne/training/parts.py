@@ -11,6 +11,7 @@ OWN_SOURCES = ["arrays", "folder", "idx"]
 TORCHVISION_SOURCES = ["emnist", "qmnist", "usps", "cifar10"]
 SOURCES = ["auto", "mnist", "embedded", "fashion_mnist", "kmnist", *TORCHVISION_SOURCES, *OWN_SOURCES]
 DIGITS = list(range(10))
+HIDDEN = 1000  # units, if nothing else is said
 FEATURE_RULES = ["random", "competing", "assemblies"]
 
 
@@ -107,7 +108,7 @@ class Grid(NamedTuple):
 class NetworkConfig:
     """The network: sparse random hidden layers with ReLU, and a full softmax output layer (Sec. 3.1)."""
 
-    hidden: Any = key(1000, "hidden units, |h^1|; of several layers: [1000,500]")
+    hidden: Any = key(HIDDEN, "hidden units, |h^1|; of several layers: [1000,500]")
     edge_probability: Any = key(0.1, "probability of each edge into a hidden layer; layer by layer: [0.1,0.2]")
     beta: float = key(0.0025, "probability that a gene touches a link: density of the weight generation matrix W")
     module: str | None = key(None, "instead of all that: a torch.nn.Module, as in nne.training.models.cnn.SmallCNN")
@@ -123,7 +124,11 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         if self.filters is not None:
             self._check_filters()
-            self.hidden = [grid.units for grid in self.grids] if len(self.grids) > 1 else self.grids[0].units
+            units = [grid.units for grid in self.grids]
+            own = listed(self.hidden) in ([HIDDEN], units)
+            what = f"network.filters={self.filters} at network.places={self.places} are network.hidden={units}"
+            require(own, f"{what}: leave network.hidden out, got {self.hidden}")
+            self.hidden = units if len(units) > 1 else units[0]
         whole_numbers("network.hidden", self.hidden)
         given = self.densities
         for probability in given:
@@ -151,7 +156,8 @@ class NetworkConfig:
         for below, grid in pairwise(self.grids):
             fits = grid.places <= below.places - grid.field + 1
             where = f"network.field={grid.field} at network.places={grid.places}"
-            require(fits, f"{where} does not fit onto maps of {below.places} x {below.places} places")
+            maps = f"maps of {below.places} x {below.places} places: choose both, as in network.field=[7,5]"
+            require(fits, f"{where} does not fit onto {maps} network.places=[10,4]")
             require(self.shared, "network.shared=false knows one layer of filters")
 
     @property

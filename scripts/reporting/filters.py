@@ -63,11 +63,12 @@ def kind(run: Run) -> str:
     return EVOLVED.get(run.experiment) or (FLOOR if run.key("network.frozen") else CEILING)
 
 
-def evaluations(run: Run) -> str:
-    """Millions of individuals times images."""
-    if run.experiment == TRAINED:
+def evaluations(runs: list[Run]) -> str:
+    """Millions of individuals times images, on average."""
+    if runs[0].experiment == TRAINED:
         return ""
-    return f"{run.summary['steps'] * run.key('learner.population') * run.key('learner.batch') / 1e6:.1f}"
+    each = [run.summary["steps"] * run.key("learner.population") * run.key("learner.batch") for run in runs]
+    return f"{mean(each) / 1e6:.1f}"
 
 
 def task(run: Run) -> tuple[object, ...]:
@@ -124,7 +125,7 @@ def filters(runs: list[Run], _: Experiments) -> list[Row]:
                 "genes": f"{genes:,}" if genes else "",
                 "test accuracy, %": spread((run.accuracy for run in group), 2),
                 "gained": gained,
-                "evaluations, millions": evaluations(one),
+                "evaluations, millions": evaluations(group),
                 "seeds": seeds(group),
                 "seconds": f"{median(run.summary['seconds'] for run in group):.0f}",
             }
@@ -173,7 +174,7 @@ def filters_ablation(runs: list[Run], _: Experiments) -> list[Row]:
             "taken away": "".join(change) or "nothing",
             "test accuracy, %": spread((run.accuracy for run in group), 2),
             "lost": f"{all_of_it - mean(run.accuracy for run in group):.2f}" if change else "",
-            "evaluations, millions": evaluations(group[0]),
+            "evaluations, millions": evaluations(group),
             "seeds": seeds(group),
         }
         for change, group in sorted(by_change.items(), key=lambda item: -mean(run.accuracy for run in item[1]))

@@ -81,6 +81,14 @@ def test_a_hidden_layer_that_is_frozen_stays_as_it_was_drawn() -> None:
     assert bool((learner.evolution.p != before)[900:].all())
 
 
+def test_alleles_that_are_frozen_from_the_start_do_not_count_as_fixed() -> None:
+    learner, _ = made("network.frozen=true", "learner.stop_at_fixed=0.3", "learner.p0=0.1")
+    assert learner.reason_to_stop() is None  # 60 % of all are
+    metrics = learner.step()
+    assert metrics["population/fixed"] >= 0.6
+    assert learner.reason_to_stop() is None
+
+
 def test_gradients_leave_it_alone_too() -> None:
     config = composed("experiment=sgd_mnist10", "network.hidden=30", "network.frozen=true", "data=embedded")
     images = data.load(config.images, config.seed)
@@ -137,5 +145,5 @@ def test_what_depends_on_the_classes_of_your_own_data_is_checked_once_they_are_k
     assert learner.population.classes == 3
     with pytest.raises(UserError, match=r"at least 181 with learner\.class_genes=60 for each of 3 classes, got 180"):
         made(*own, "learner.genes=180", "data.per_class=null")
-    with pytest.raises(UserError, match=r"learner\.groups x learner\.batch must be at most 48 images, got 100"):
+    with pytest.raises(UserError, match=r"x learner\.batch must be at most 48, the training images, got 100"):
         made(*own, "learner.genes=300", "data.per_class=null", "learner.groups=10")

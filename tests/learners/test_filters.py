@@ -124,6 +124,7 @@ def test_it_learns(overrides: tuple[str, ...]) -> None:
     [
         (("network.field=27",), "network.field=27 at network.places=4 does not fit into images of 28 x 28 pixels"),
         (("network.places=30",), "network.field=7 at network.places=30 does not fit"),
+        (("network.places=500",), "network.field=7 at network.places=500 does not fit"),
         (("learner.genes=141",), "learner.genes must be 10 for each of 2 filters, and as many more"),
         (("network.shared=false",), "learner.genes must be 10 for each of 32 fields, and as many more"),
         (
@@ -158,6 +159,7 @@ def test_it_learns(overrides: tuple[str, ...]) -> None:
         (("learner.mutation=0.5",), "learner.mutation must be from 0 to below 0.5, got 0.5"),
         (("learner.p0=0.6",), "learner.p0 must be greater than 0 and at most 0.5, got 0.6"),
         (("data.jitter=-1",), "data.jitter must be at least 0, got -1"),
+        (("network.hidden=50",), "are network.hidden=.32.: leave network.hidden out, got 50"),
         (("network.filters=0",), "network.filters must be at least 1, got 0"),
         (("network.filters=1.5",), "network.filters must be a whole number, or a list of them, got 1.5"),
         (("network.filters=[2,2,2]",), "network.filters must be of one layer or two, as in .10,32., got .2, 2, 2."),

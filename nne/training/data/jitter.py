@@ -47,5 +47,6 @@ def side_of(inputs: int) -> int:
         UserError: they are not square.
     """
     side = int(inputs**0.5)
-    require(side * side == inputs, f"jitter and filters need square images of one colour, got {inputs} pixels")
+    needed = "data.jitter and network.filters need square images of one colour"
+    require(side * side == inputs, f"{needed}, got {inputs} pixels: set data.jitter=0, and choose no filters")
     return side
