@@ -129,7 +129,10 @@ def test_who_cannot_freeze_hidden_layers_says_so(overrides: tuple[str, ...], mes
         (("learner.credit=module",), r"learner\.credit=module needs the genes of network\.filters"),
         (("learner.genes=600",), r"learner\.genes must be at least 601 with learner\.class_genes=60 for each"),
         (("learner.class_genes=0",), r"learner\.class_genes must be at least 1, got 0"),
-        (("network.filters=2",), r"learner\.class_genes=60 is for a random graph: set learner\.class_genes=null"),
+        (
+            ("network.filters=2", "network.hidden=1000"),
+            r"learner\.class_genes=60 is for a random graph: set learner\.class_genes=null",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line(overrides: tuple[str, ...], message: str) -> None:
