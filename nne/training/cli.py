@@ -196,7 +196,7 @@ def _job(overrides: list[str], in_sweep: bool) -> Job:
         require(loaded, "this hydra/launcher is not installed: pip install -e '.[cluster]'")
         raise UserError(_first_cause(error)) from error
     except AssertionError:  # OmegaConf's, at a key of a part that is null
-        choices = [override for override in overrides if not _of_part(override)]
+        choices = [override for override in overrides if "." not in override.split("=")[0]]
         _refuse_keys_of_absent_parts(overrides, compose("train", choices))
         raise
 

@@ -295,3 +295,9 @@ def test_no_slurm_is_one_line(train: Command, monkeypatch: pytest.MonkeyPatch) -
 def test_a_linear_target_may_end_by_its_cosine() -> None:
     config = the_config("experiment=nne_linear", "learner.stop_at_cosine=0.5", "trainer.max_steps=null")
     assert config.trainer.max_steps is None
+
+
+def test_a_key_of_an_absent_part_is_named_first_whatever_else_is_wrong() -> None:
+    expected = "features.width=1000: this experiment has no features; choose one, as in features=random"
+    with pytest.raises(UserError, match=f"^{re.escape(expected)}"):
+        the_config("experiment=nne_mnist10", "features.width=1000", "learner.learning_rate=0.01")
