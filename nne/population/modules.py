@@ -121,7 +121,7 @@ class FilterModules:
         above = torch.stack([flattened(kernel) for kernel in kernels[1]], dim=1)  # [N, F, F_below r^2]
         seen, seen_by_own = self.patches(1, maps.mean(dim=0)), self.patches(1, maps)
         of_own = (above @ seen_by_own).relu_()
-        last = self.outputs(kernels[1], readouts, seen, len(images), own=of_own)
+        last = self.outputs(kernels[1], readouts, seen, len(images), of_own)
         below = self.through(above.mean(dim=0), seen, seen_by_own, readouts, len(images))
         return last._replace(below=list(below))
 
@@ -132,12 +132,7 @@ class FilterModules:
         return seen.view(*maps.shape[:-3], maps.shape[-3] * size, places * maps.shape[-1])
 
     def outputs(
-        self,
-        kernels: list[Tensor],
-        readouts: list[Tensor],
-        seen: Tensor,
-        images: int,
-        own: Tensor | None = None,
+        self, kernels: list[Tensor], readouts: list[Tensor], seen: Tensor, images: int, own: Tensor | None = None
     ) -> Heard:
         """Of a last layer that sees the same in everybody.
 
