@@ -149,6 +149,14 @@ def report(error: UserError) -> int:
     return 2
 
 
+def show(page: str) -> None:
+    """Print to somebody who may stop reading, as ``head`` does."""
+    try:
+        print(page, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python ends its last line
+
+
 def conclude(jobs: list[Job]) -> int:
     """Print the results of a sweep, and which of its jobs have none; the exit code."""
     from nne.training.io.run_folder import SUMMARY
@@ -171,7 +179,7 @@ def main() -> int:
         sys.argv[1:] = normalise_overrides(sys.argv[1:], CONFIGS)
         arguments = get_args_parser().parse_args()
         if arguments.help:
-            print(manual_page(CONFIGS, LEARNERS))
+            show(manual_page(CONFIGS, LEARNERS))
             return 0
         register(LEARNERS)
         if not (arguments.cfg or arguments.info or arguments.hydra_help or arguments.shell_completion):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from nne.training.config import Config, GradientConfig, LearnerConfig
 from nne.training.errors import at_least, one_of, require, within
-from nne.training.parts import DataConfig, NetworkConfig, key, listed, whole_numbers
+from nne.training.parts import WITHOUT_FILTERS, DataConfig, NetworkConfig, key, listed, unused, whole_numbers
 from nne.training.plugin import one_of_or_path
 
 EXPRESSIONS = ["identity", "relu", "sigmoid", "tanh"]
@@ -125,8 +125,9 @@ class EvolutionConfig(LearnerConfig):
             )
             self.hidden_genes(len(images.classes) if images.chosen else 0)
         if painted:
-            require(network.module is None, f"network.filters cannot be had with network.module={network.module}")
             self.readout_genes(network, len(images.classes) if images.chosen else 1)
+        else:
+            unused("learner", self, ["filter_genes", "smooth"], WITHOUT_FILTERS)
         if network.frozen:
             example = "set learner.class_genes=1000, or network.filters"
             apart = painted or by_class
@@ -174,7 +175,8 @@ class EvolutionConfig(LearnerConfig):
         for below, grid, number in zip(grids, grids[1:], genes[1:], strict=False):
             painting += grid.filters * below.filters * number
             what += f", {number} for each of {grid.filters} x {below.filters} pairs of a filter and a map"
-        left, example = self.genes - painting, painting + readers * 150
+        left = self.genes - painting
+        example = painting + readers * (round(left / readers) if left > readers else 150)
         require(
             left > 0 and left % readers == 0,
             f"learner.genes must be {what}, and as many more for each pair of a filter and a class, as in "
@@ -188,7 +190,7 @@ class EvolutionConfig(LearnerConfig):
         return listed(self.filter_genes)
 
     def beyond_kernels(self, config: Config) -> str | None:
-        """Why the C++ and the Triton kernels could not evaluate these networks, if so."""
+        """Why the C++ and the CUDA kernels could not evaluate these networks, if so."""
         network = config.network
         assert network
         limits = {

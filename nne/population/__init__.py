@@ -1,1 +1,1 @@
-"""A whole population evaluated at once: genotypes x sparse W x images, by PyTorch, C++ or Triton."""
+"""A whole population evaluated at once: genotypes x sparse W x images, by PyTorch, C++ or CUDA."""

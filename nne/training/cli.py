@@ -156,7 +156,7 @@ def _check_name(override: Override, loader: ConfigLoader, known: dict[str, Any],
         options = [o for o in loader.get_group_options(name, ObjectType.CONFIG) if not o.startswith("schema_")]
         options += [file.stem for place in places for file in (place / name).glob("*.yaml")]
         asked = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
-        for option in asked:
+        for option in ("null" if given is None else given for given in asked):
             require(option in options, f"there is no {name}={option}{nearest(str(option), options)}")
         return
     instead = {"hydra.run.dir": "run_dir=PATH", "learner.name": "learner=NAME"}.get(name)
@@ -223,4 +223,6 @@ def _first_cause(error: BaseException) -> str:
     if line.endswith(":") and more:  # a heading: what it announces comes next
         line = f"{line} {more[0]}"
     culprit = getattr(error, "full_key", None)
+    if line.endswith("is not Optional"):
+        return f"{culprit} must have a value, got null"
     return f"{culprit}: {line}" if culprit else line

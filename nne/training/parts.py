@@ -1,6 +1,7 @@
 """The parts of a configuration: images, a network of links, or random features. Imports nothing heavy."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ TORCHVISION_SOURCES = ["emnist", "qmnist", "usps", "cifar10"]
 SOURCES = ["auto", "mnist", "embedded", "fashion_mnist", "kmnist", *TORCHVISION_SOURCES, *OWN_SOURCES]
 DIGITS = list(range(10))
 HIDDEN = 1000  # units, if nothing else is said
+FILTER_KEYS = ("field", "places", "shared")
+WITHOUT_FILTERS = "without network.filters, as in experiment=nne_filters_mnist10"
 FEATURE_RULES = ["random", "competing", "assemblies"]
 
 
@@ -28,9 +31,21 @@ def whole_numbers(name: str, given: Any) -> list[int]:
     """
     for number in listed(given):
         whole = isinstance(number, int) and not isinstance(number, bool)
-        require(whole, f"{name} must be a whole number, or a list of them, got {given}")
+        require(whole, f"{name} must be a whole number, or a list of them, got {'null' if given is None else given}")
         at_least(name, number, 1)
     return listed(given)
+
+
+def unused(part: str, config: object, names: Iterable[str], here: str) -> None:
+    """Require that keys of ``part`` that nothing reads ``here`` are left at their defaults.
+
+    Raises:
+        UserError: one is not.
+    """
+    for each in fields(config):  # type: ignore[arg-type]
+        given, default = getattr(config, each.name), "null" if each.default is None else each.default
+        alone = each.name not in names or given == each.default
+        require(alone, f"{part}.{each.name}={given} means nothing {here}: leave it at {default}")
 
 
 def key(default: Any, doc: str) -> Any:
@@ -122,8 +137,14 @@ class NetworkConfig:
     frozen: bool = key(False, "whether hidden layers stay as they were drawn (learner=evolution, gradient)")
 
     def __post_init__(self) -> None:
-        if self.filters is not None:
+        if self.module is not None:
+            of_graph = ("hidden", "edge_probability", "cap", "filters", *FILTER_KEYS)
+            unused("network", self, of_graph, f"with network.module={self.module}")
+        if self.filters is None:
+            unused("network", self, FILTER_KEYS, WITHOUT_FILTERS)
+        else:
             self._check_filters()
+            unused("network", self, ["edge_probability"], "with network.filters")
             units = [grid.units for grid in self.grids]
             own = listed(self.hidden) in ([HIDDEN], units)
             what = f"network.filters={self.filters} at network.places={self.places} are network.hidden={units}"

@@ -132,7 +132,9 @@ def test_it_learns(overrides: tuple[str, ...]) -> None:
             "network.frozen=true keeps genes as they are: set learner.mutation=0",
         ),
         (("learner.genes=20",), "as in learner.genes=3020; got 20"),
-        (("network.filters=null", "learner.genes=140"), "learner.credit=module needs the genes of network.filters"),
+        (("learner.genes=1999",), "as in learner.genes=2000; got 1999"),
+        (("network.filters=null",), "network.places=4 means nothing without network.filters"),
+        (("network.filters=null", "network.places=10"), "learner.credit=module needs the genes of network.filters"),
         (("learner.batch=null",), "keep all logits of a generation: set learner.batch=100"),
         (("learner.credit=mine",), "learner.credit must be one of total, class, module, got mine"),
         (

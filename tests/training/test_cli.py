@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,7 +72,9 @@ MISTAKES = [
     ("~seed", "seed cannot be deleted"),
     ("learner.genes=abc", "learner.genes: Value 'abc' of type 'str' could not be converted to Integer"),
     ("learner.genes=1e3", "learner.genes: Value '1000.0' of type 'float' could not be converted to Integer"),
-    ("learner.genes=null", "learner.genes: field 'learner.genes' is not Optional"),
+    ("learner.genes=null", "learner.genes must have a value, got null"),
+    ("learner.smooth=3", "learner.smooth=3.0 means nothing without network.filters"),
+    ("network.places=[5,3]", "network.places=[5, 3] means nothing without network.filters"),
     ("learner.genes=[1", "learner.genes=[1 cannot be read; write key=value"),
     ("learner.genes=0", "learner.genes must be at least 1, got 0"),
     ("learner.population=1", "learner.population must be at least 2, got 1"),
@@ -98,6 +102,16 @@ MISTAKES = [
     ("device=tpu", "device must be one of auto, cpu, cuda, got tpu"),
     ("dtype=int8", "dtype must be one of auto, float32, bfloat16, got int8"),
 ]
+
+
+def test_keys_of_a_random_graph_are_refused_beside_a_module_or_filters() -> None:
+    for experiment, override in (
+        ("nne_cnn", "network.hidden=30"),
+        ("nne_cnn", "network.filters=10"),
+        ("nne_filters_mnist10", "network.edge_probability=0.5"),
+    ):
+        with pytest.raises(UserError, match=f"^{override} means nothing with network.*: leave it at"):
+            the_config(f"experiment={experiment}", override)
 
 
 @pytest.mark.parametrize(("override", "expected"), MISTAKES, ids=[m[0] for m in MISTAKES])
@@ -240,6 +254,12 @@ def test_help_is_the_manual_page(train: Command) -> None:
     done = train("--help")
     assert done.returncode == 0
     assert done.stdout.startswith("NAME\n    python scripts/train.py")
+
+
+def test_help_may_be_cut_short() -> None:
+    line = f"{sys.executable} scripts/train.py --help | head -1"
+    done = subprocess.run(line, shell=True, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("NAME\n", "")
 
 
 def test_the_readme_names_every_experiment_and_no_other() -> None:
