@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from nne.training.models.output_layer import Features, dense_part
+
+BLOCK = 4096  # hidden units that are counted at once
+
 
 @dataclass(frozen=True)
 class ActivityStats:
@@ -46,12 +50,12 @@ class ActivityCounter:
         return ActivityStats(self.fired / len(self.unit_firing), self.unit_firing, overlap)
 
 
-def of_features(h: Tensor, labels: Tensor, block: int = 4096) -> ActivityStats:
-    """The activity of a hidden layer that is there as a whole, ``h: [S, width]``."""
-    count = ActivityCounter(labels, h.shape[1])
-    for start in range(0, h.shape[1], block):
-        units = slice(start, start + block)
-        count.add(units, (h[:, units] > 0).float())
+def of_features(features: Features, labels: Tensor, width: int) -> ActivityStats:
+    """The activity of a hidden layer that is there as a whole, ``[S, width]``."""
+    count = ActivityCounter(labels, width)
+    for start in range(0, width, BLOCK):
+        units = slice(start, min(start + BLOCK, width))
+        count.add(units, (dense_part(features, units) > 0).float())
     return count.result()
 
 

@@ -28,7 +28,7 @@ from nne.training.data.datasets import Dataset
 from nne.training.device import free_memory
 from nne.training.errors import require
 from nne.training.logging.progress import track
-from nne.training.models.output_layer import Features, SparseFeatures, dense, project
+from nne.training.models.output_layer import Features, dense, project
 from nne.training.parts import FeaturesConfig
 
 log = logging.getLogger(__name__)
@@ -86,9 +86,11 @@ def gram(config: FeaturesConfig, seed: int, learner_config: DopamineConfig, data
 
     The latest is kept, since a sweep over rules asks for it again.
     """
-    pixels = hashlib.sha256(data.train_images.cpu().numpy().tobytes())
+    known = hashlib.sha256(str(data.classes).encode())
+    for of_images in (data.train_images, data.train_labels):
+        known.update(of_images.cpu().numpy().tobytes())
     settings = f"{config} {seed} {learner_config.presynaptic} {learner_config.initial}"
-    key = f"{settings} {data.train_images.device} {pixels.hexdigest()}"
+    key = f"{settings} {data.train_images.device} {known.hexdigest()}"
     if key not in _latest:
         _latest.clear()
         _must_fit(data)
@@ -137,9 +139,10 @@ def _cross(config: FeaturesConfig, seed: int, learner_config: DopamineConfig, da
         fire = features.firing(weights)
         h = dense(fire(data.train_images), weights.shape[1])
         psi = (h > 0).float() if learner_config.presynaptic == "binary" else h
+        across = psi.T.contiguous() if config.cap else psi.T
         for rows in torch.split(torch.arange(len(images), device=images.device), TEST_ROWS):
             seen = fire(images[rows])
-            K[rows] += project(seen, psi.T.contiguous() if isinstance(seen, SparseFeatures) else psi.T)
+            K[rows] += project(seen, across)
             base[rows] += project(seen, start[units])
     return Cross(K, base)
 
@@ -150,7 +153,6 @@ class _Sums:
     def __init__(self, data: Dataset, width: int, binary: bool) -> None:
         images, classes = len(data.train_labels), len(data.classes)
         self.data = data
-        self.width = width
         self.binary = binary
         self.count = ActivityCounter(data.train_labels, width)
         zeros = data.train_images.new_zeros

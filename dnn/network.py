@@ -14,7 +14,7 @@ from dnn.output_weights import Dual, Primal, Synapses, dense_weights
 from dnn.rules import Outcome, chosen_rule
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
-from nne.training.device import Compute
+from nne.training.device import Compute, send
 from nne.training.errors import require
 from nne.training.learner import Learner, Metrics, State, annealed, check_state, tally
 from nne.training.models.plain import linear
@@ -49,14 +49,16 @@ class Dopamine(Learner):
         self.device = torch.device("cpu") if self.learner_config.path == "dual" else compute.device
         self.targets = one_hot(data.train_labels).float().to(self.device)
         self.synapses = synapses(config, data, compute)
+        self.firing = self.synapses.activity.firing.to(self.device)[:, None] / self.targets.shape[1]
         self.epoch = 0
         self.dopamine = torch.zeros_like(self.targets)
+        self.settled = False
 
     def step(self) -> Metrics:
         """Present every training image once, in an order drawn anew."""
         stream = generator(self.seed, "epoch", self.epoch)
-        order = torch.randperm(len(self.targets), generator=stream).to(self.device)
-        draws = torch.rand(len(order), 1, generator=stream).to(self.device)
+        order = send(torch.randperm(len(self.targets), generator=stream), self.device)
+        draws = send(torch.rand(len(order), 1, generator=stream), self.device)
         targets = self.targets[order]
         answers, dopamine = torch.empty_like(targets), torch.empty_like(targets)
         rate = self.epsilon_1 / self.learner_config.batch
@@ -77,8 +79,7 @@ class Dopamine(Learner):
     def metrics(self, answers: Tensor, dopamine: Tensor, order: Tensor) -> Metrics:
         """What an epoch says about itself; accuracy and loss are those of the answers as they were given."""
         targets = self.targets[order]
-        fired = self.synapses.activity.firing.to(self.device)[order][:, None] / dopamine.shape[1]
-        norms = self.synapses.norms()
+        fired, norms = self.firing[order], self.synapses.norms()
         figures = {
             "logits/largest": answers.abs().max(),
             "train/accuracy": (answers.argmax(dim=1) == targets.argmax(dim=1)).double().mean(),
@@ -88,7 +89,9 @@ class Dopamine(Learner):
             "weights/shortest": norms.min(),
             "weights/longest": norms.max(),
         }
-        told = torch.stack([figure.double() for figure in figures.values()]).tolist()  # here a GPU is waited for
+        moved = [*figures.values(), dopamine.any()]
+        *told, changed = torch.stack([figure.double() for figure in moved]).tolist()  # a GPU is waited for
+        self.settled = not changed
         return {**dict(zip(figures, told, strict=True)), "learning_rate": self.epsilon_1}
 
     @property
@@ -132,8 +135,8 @@ class Dopamine(Learner):
 
     def reason_to_stop(self) -> str | None:
         """Nothing moved in a whole epoch, so nothing will."""
-        settled = self.epoch > 0 and not self.dopamine.any()
-        return f"no link was changed in epoch {self.epoch}" if settled and not self.learner_config.average else None
+        ended = self.settled and not self.learner_config.average
+        return f"no link was changed in epoch {self.epoch}" if ended else None
 
     def histograms(self) -> dict[str, Tensor]:
         """Dopamine where there was any, and how often hidden units fire."""
@@ -159,6 +162,7 @@ class Dopamine(Learner):
         self.synapses.load_state_dict(state)
         self.epoch = int(state["epoch"])
         self.dopamine = state["dopamine"].to(self.device)
+        self.settled = self.epoch > 0 and not self.dopamine.any()
         self._last_answers = None
 
 

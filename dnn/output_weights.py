@@ -34,7 +34,7 @@ class Synapses(Protocol):
         """Present every training image once, in some order."""
 
     def update_average(self) -> None:
-        """ActivityCounter the weights as they are now into their average."""
+        """Add the weights as they are now to their average."""
 
     def logits(self, images: Tensor | None, average: bool) -> Tensor:
         """``[T, C]`` of any images, or of the training images for None.
@@ -127,7 +127,7 @@ class Primal:
         self.see = features
         self.binary = binary
         self.seen = features(data.train_images)
-        self.activity = of_features(dense(self.seen, features.width), data.train_labels)
+        self.activity = of_features(self.seen, data.train_labels, features.width)
         self.w = w.to(features.device)
         self.sum = torch.zeros_like(self.w)
         self.kept = 0

@@ -116,11 +116,8 @@ class Evolution:
         self.predicted = self.first = 0.0
         self.asked = False
         self.recorded = Recorded(lambda p, m, delta, epsilon, x: self.select(p, m, delta, epsilon, lambda _: [x]))
-        self.drawn = (
-            torch.empty(0),
-            range(0),
-            torch.empty(0),
-        )  # the tile last drawn: of which p, which individuals, and x
+        # The tile last drawn: of which p and generation, which individuals, and x.
+        self.drawn = torch.empty(0), 0, range(0), torch.empty(0)
 
     def ask(self, individuals: range | None = None) -> Tensor:
         """This generation's genotypes, or those of some individuals: ``x: [N, n]`` bool, the same however often."""
@@ -130,10 +127,10 @@ class Evolution:
     def ask_free(self, individuals: range) -> Tensor:
         """The same at the genes that are not frozen, ``[len(individuals), len(free)]``."""
         self.asked = True
-        p, drawn, x = self.drawn
-        if p is not self.p or drawn != individuals:
+        p, generation, drawn, x = self.drawn
+        if p is not self.p or generation != self.generation or drawn != individuals:
             x = draw(self.p[self.free], self.seed, self.generation, individuals, genes=self.free)
-            self.drawn = self.p, individuals, x
+            self.drawn = self.p, self.generation, individuals, x
         return x
 
     def tell(self, fitness: ArrayLike | Tensor, epsilon: float | None = None, border: float | None = None) -> Metrics:

@@ -154,16 +154,18 @@ def root(x: Tensor) -> Tensor:
     return x.sqrt().float().double()
 
 
-def carrier_sums(genotypes: Iterable[Tensor], rows: Tensor, backend: str = "torch") -> Tensor:
+def carrier_sums(genotypes: Iterable[Tensor], rows: Tensor) -> Tensor:
     """Sums over the carriers of each allele, ``[k, n]`` float64, of ``rows: [k, N]``, given individuals in tiles.
 
-    Of ``K`` islands, whose tiles are ``[K, tile, n]``, rows and sums are ``[K, k, N]`` and ``[K, k, n]``.
+    Of ``K`` islands, whose tiles are ``[K, tile, n]``, rows and sums are ``[K, k, N]`` and ``[K, k, n]``. Where
+    this process has loaded a kernel for the device, it adds up: to the same bits, if rows are ``round_for_exact_sum``.
     """
     start, sums = 0, torch.zeros(*rows.shape[:-1], 1, dtype=torch.float64, device=rows.device)
     for x in genotypes:
         part = rows[..., start : start + x.shape[-2]].double()
-        if backend == "cpp" or cuda.loaded(x.device):
-            by_kernel = kernel.carrier_sums if backend == "cpp" else cuda.carrier_sums
+        on_cpu = kernel.loaded() and x.is_cpu
+        if on_cpu or cuda.loaded(x.device):
+            by_kernel = kernel.carrier_sums if on_cpu else cuda.carrier_sums
             alone = x.dim() == 2
             sums = sums + (by_kernel(x, part) if alone else torch.stack([*map(by_kernel, x, part)]))
         else:

@@ -22,7 +22,6 @@ from nne.genome import draw_keyed, initial_frequencies
 from nne.given import as_numbers, feasible
 from nne.identity import must_belong, written
 from nne.population.cpp import kernel
-from nne.selection import Execution
 from nne.training.errors import at_least, one_of, require
 from nne.training.learner import Metrics, State
 from nne.training.seeding import key
@@ -69,8 +68,6 @@ class Islands(Evolution):
         require(how.get("part") is None, "islands have one fitness for all genes: leave out part")
         require(how.get("execution") is None, "islands are gone through at once: leave out execution")
         super().__init__(genes, population, seed=seed, **how)
-        if kernel.loaded() and self.p.device.type == "cpu":
-            self.execution = Execution(backend="cpp")
         self.migration = migration
         self.topology = topology
         self.seeds = [seed + k for k in range(islands)]
@@ -127,7 +124,7 @@ class Islands(Evolution):
 
     def tiles_of(self, x: Tensor) -> Callable[[range], Iterable[Tensor]]:
         """Genotypes ``[..., N, n]`` for ``Sample``: at once if the kernel adds up, else so many as float64 may take."""
-        if self.execution.backend == "cpp":
+        if kernel.loaded() and x.is_cpu:
             return lambda individuals: [x]
         of_one = x.numel() // x.shape[-2]
         return lambda individuals: torch.split(x, max(TILE // of_one, 1), dim=-2)

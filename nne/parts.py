@@ -90,5 +90,5 @@ def parts_of(part: ArrayLike | Tensor, genes: int, device: torch.device | str) -
     rows = numbers.long()
     require(bool((rows == numbers).all()) and int(rows.min()) >= 0, "part must be whole numbers, from 0")
     without = [k for k, count in enumerate(torch.bincount(rows).tolist()) if k and not count]
-    require(not without, f"part {without[:1]} has no gene")
+    require(not without, f"part {next(iter(without), None)} has no gene")
     return Parts(rows.to(device), int(rows.max()) + 1)

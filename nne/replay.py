@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nne.evolution import FIGURES, Evolution
 from nne.genome import draw_keyed
+from nne.training.device import send
 from nne.training.graph import Recorded
 from nne.training.learner import Metrics
 from nne.training.seeding import key
@@ -66,7 +67,7 @@ class Replay:
         epsilon = self.epsilon(generation)
         strength = torch.tensor([epsilon], dtype=torch.float64).view(torch.int64)
         numbers = torch.cat([torch.tensor([key(self.evolution.seed, "genotypes", generation)]), strength])
-        sent = torch.cat([numbers, self.chosen(generation)]).pin_memory().to(p.device, non_blocking=True)
+        sent = send(torch.cat([numbers, self.chosen(generation)]), p.device)
         after, memory, fittest, figures = self.recorded(p, memory, sent)
         told = torch.empty(len(FIGURES) + 1, dtype=torch.float64, pin_memory=True).copy_(figures, non_blocking=True)
         ready = torch.cuda.Event()  # type: ignore[no-untyped-call]

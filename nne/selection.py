@@ -14,10 +14,10 @@ from torch import Tensor
 
 from nne.fitness import AlleleMeans, allele_means, carrier_sums, exact_sum, root, round_for_exact_sum
 from nne.parts import Parts, means_by_part, sums_by_part
-from nne.population.cpp import kernel
 from nne.training import plugin
+from nne.training.device import require_memory
 from nne.training.distributed import SINGLE_PROCESS, Workers
-from nne.training.errors import at_least, one_of, require
+from nne.training.errors import at_least, require
 
 BEST = 0.1  # the share of a population that PBIL learns from
 MOMENTUM, ADAM = 0.9, (0.9, 0.999)  # decay of what is remembered, per generation
@@ -30,22 +30,17 @@ class Execution:
 
     Args:
         tile: how many genotypes exist at once.
-        backend: ``torch``, or ``cpp``, which draws and adds up faster on a CPU.
         workers: the processes that share the individuals.
         block: each worker takes whole blocks of so many individuals.
     """
 
     tile: int = 64
-    backend: str = "torch"
     workers: Workers = SINGLE_PROCESS
     block: int = 1
 
     def __post_init__(self) -> None:
         at_least("tile", self.tile, 1)
         at_least("block", self.block, 1)
-        one_of("backend", self.backend, ["torch", "cpp"])
-        missing = kernel.load() if self.backend == "cpp" else None
-        require(missing is None, f"backend=cpp cannot be had: {missing}")
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class Sample:
         """Sums over the carriers of each allele, ``[k, n]``, of ``rows: [k, N]`` that are ``round_for_exact_sum``."""
         execution = self.execution
         shard = execution.workers.shard(self.fitness.shape[-1], execution.block)
-        sums = carrier_sums(self.genotypes(shard), rows[..., shard.start : shard.stop], execution.backend)
+        sums = carrier_sums(self.genotypes(shard), rows[..., shard.start : shard.stop])
         return execution.workers.all_reduce(sums)
 
     def sums_by_part(self, rows: Tensor, parts: Parts) -> Tensor:
@@ -185,10 +180,13 @@ def ridge(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
     By itself each ``f - f_bar`` holds the chance effects of all other alleles too. With ``Z = x - p`` and
     ``G = Z Z^T``, the joint estimate is ``Z^T u`` with ``(G + lambda) u = z``. Steps are as long as those of eq. (3).
     """
+    N, n = len(sample.fitness), len(p)
+    require_memory(4 * N * n + 4 * 8 * N * N, p.device, "population", N)
     Z = torch.cat([x.float() - p.float() for x in sample.genotypes(range(len(sample.fitness)))])
     G = (Z @ Z.T).double()
     penalty = G.diagonal().mean().clamp(min=1e-9) * (1 - HERITABILITY) / HERITABILITY
-    u = torch.linalg.solve(G + penalty * torch.eye(len(G), dtype=G.dtype, device=G.device), sample.fitness)
+    regular = G + penalty * torch.eye(len(G), dtype=G.dtype, device=G.device)
+    u, _ = torch.linalg.solve_ex(regular, sample.fitness)  # which, unlike solve, does not have a GPU waited for
     effects, marginal = sample.pull(u, p), sample.means.f - sample.means.f_bar
     length = (p * (1 - p) * torch.stack([marginal, effects]).square()).sum(dim=1).sqrt()
     effects = effects * torch.where(length[1] > 0, length[0] / length[1], 0.0)

@@ -246,7 +246,7 @@ def test_parts_that_add_up_explain_all_of_fitness_and_predict_its_response() -> 
     ("how", "message"),
     [
         ({"part": [0, 1]}, r"part must be of shape \[5\], got \[2\]"),
-        ({"part": [0, 1, 1, 3, 3]}, r"part \[2\] has no gene"),
+        ({"part": [0, 1, 1, 3, 3]}, "part 2 has no gene"),
         ({"part": [0, 1, 1, 0.5, 2]}, "part must be whole numbers, from 0"),
         ({"part": "first"}, "part must be whole numbers, from 0, got str"),
         ({"p0": "half"}, "p0 must be one number or 5, got str"),
@@ -256,3 +256,11 @@ def test_parts_that_add_up_explain_all_of_fitness_and_predict_its_response() -> 
 def test_wrong_parts_are_one_line(how: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Evolution(genes=5, population=10, **how)
+
+
+def test_what_is_asked_is_of_the_generation_that_it_is_in() -> None:
+    evolution = Evolution(genes=40, population=30)
+    first = evolution.ask_free(range(30))
+    evolution.generation += 1
+    assert torch.equal(evolution.ask_free(range(30)), evolution.ask())
+    assert not torch.equal(evolution.ask(), first)

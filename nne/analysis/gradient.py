@@ -54,10 +54,7 @@ def gradient(learner: NetworkEvolution, p: Tensor, generation: int, individuals:
     lived_in = learner.environment
     delta = lived_in.rewards_of(genotypes, len(individuals), lived_in.images, lived_in.labels)
     tiles = learner.population.tiles(range(len(individuals)))
-    backend = learner.evolution.execution.backend
-    means = allele_means(
-        learner.evolution.transform(delta), lambda rows: carrier_sums(map(genotypes, tiles), rows, backend)
-    )
+    means = allele_means(learner.evolution.transform(delta), lambda rows: carrier_sums(map(genotypes, tiles), rows))
     return torch.where(means.polymorphic, means.f - means.f_bar, 0.0)
 
 

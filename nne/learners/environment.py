@@ -15,7 +15,7 @@ from nne.population.weights import chosen_expression
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.data.jitter import jittered
-from nne.training.device import Compute, total_memory
+from nne.training.device import Compute, send, total_memory
 from nne.training.errors import require
 from nne.training.seeding import generator
 
@@ -85,14 +85,14 @@ class Environment:
     @property
     def whole(self) -> bool:
         """Whether a generation is one tile on images as they are, by the total alone (``rewards_of_all``)."""
-        one_tile = self.population.static and len(self.images) <= self.population.tiling.gathered
+        one_tile = self.population.static and (self.batch or len(self.images)) <= self.population.tiling.gathered
         return one_tile and self.credit == "total" and self.groups == 1 and not (self.jitter or self.centre)
 
     def minibatch(self, generation: int) -> tuple[Tensor, Tensor]:
         """The images of a generation, group by group, ``[B, inputs]``, and their labels ``[B]``."""
         images, labels = self.images, self.labels
         if self.batch is not None:
-            chosen = self.chosen(generation).to(images.device)
+            chosen = send(self.chosen(generation), images.device)
             images, labels = images[chosen], labels[chosen]
         return jittered(images, self.jitter, generator(self.seed, "jitter", generation)), labels
 
@@ -131,7 +131,9 @@ class Environment:
             return self.genotypes(range(group.start + individuals.start, group.start + individuals.stop))
 
         if self.credit == "module":
-            return self.modules.rewards(self.genotypes(group), images, labels, self.temperature)
+            found = self.modules.rewards(self.genotypes(group), images, labels, self.temperature)
+            first = self.compute.workers.rank == 0  # an average body needs everybody, so all workers judge all
+            return self.compute.workers.all_reduce(found if first else torch.zeros_like(found))
         if self.credit == "class" or self.centre:
             return self.rewards_by_class(genotypes, len(group), images, labels)
         return self.rewards_of(genotypes, len(group), images, labels)
@@ -154,15 +156,19 @@ class Environment:
         return self.compute.workers.all_reduce(total) / len(labels)
 
     def rewards_by_class(self, genotypes: Genotypes, individuals: int, images: Tensor, labels: Tensor) -> Tensor:
-        """The same from the logits of all of them at once."""
-        logits = torch.empty(individuals, self.population.classes, len(images), device=images.device)
-        for who, which, part in self.population.evaluate(genotypes, range(individuals), images):
-            logits[who.start : who.stop, :, which] = part
-        logits = centred(logits) if self.centre else logits
-        total = reward(logits, labels, self.temperature).mean(dim=1, dtype=torch.float64)
-        if self.credit == "total":
-            return total
-        return torch.cat([total[None], share_of_class(logits / self.temperature, labels)])
+        """The same from the logits on all images, tile by tile."""
+        rows, population = 1 if self.credit == "total" else 1 + self.population.classes, self.population
+        found = torch.zeros(rows, individuals, dtype=torch.float64, device=images.device)
+        for tile in population.tiles(self.compute.workers.shard(individuals, population.block)):
+            logits = torch.empty(len(tile), population.classes, len(images), device=images.device)
+            for who, which, part in population.evaluate(genotypes, tile, images):
+                logits[who.start - tile.start : who.stop - tile.start, :, which] = part
+            logits = centred(logits) if self.centre else logits
+            found[0, tile.start : tile.stop] = reward(logits, labels, self.temperature).mean(dim=1, dtype=torch.float64)
+            if self.credit == "class":
+                found[1:, tile.start : tile.stop] = share_of_class(logits / self.temperature, labels)
+        found = self.compute.workers.all_reduce(found)
+        return found[0] if self.credit == "total" else found
 
     def spread_of_logits(self) -> float:
         """Standard deviation over classes, for some individuals on a sample of the training images.

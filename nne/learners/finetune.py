@@ -17,7 +17,7 @@ from nne.population.factory import blueprint
 from nne.training.baselines.gradient import GradientDescent
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
-from nne.training.device import Compute, require_memory
+from nne.training.device import Compute, require_memory, send
 from nne.training.errors import require
 from nne.training.learner import Metrics
 from nne.training.models.network import fire
@@ -43,7 +43,7 @@ class Finetune(GradientDescent):
     def step(self) -> Metrics:
         """One minibatch, drawn anew."""
         order = torch.randperm(len(self.labels), generator=generator(self.seed, "minibatch", self.steps))
-        return self.descend([order[: self.learner_config.batch].to(self.device)])
+        return self.descend([send(order[: self.learner_config.batch], self.device)])
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Metrics:
         """Mean and sd over individuals, and the mean on the test images before the first step."""

@@ -103,8 +103,11 @@ class LinearEvolution(Learner):
 
     def reason_to_stop(self) -> str | None:
         """The angle is as small as was asked for."""
-        enough, cosine = self.learner_config.stop_at_cosine, self.target.cosine(self.w)
-        return f"the cosine is {cosine:.4f}" if enough is not None and cosine >= enough else None
+        enough = self.learner_config.stop_at_cosine
+        if enough is None:
+            return None
+        cosine = self.target.cosine(self.w)
+        return f"the cosine is {cosine:.4f}" if cosine >= enough else None
 
     def histograms(self) -> dict[str, Tensor]:
         """The distribution of allele frequencies."""

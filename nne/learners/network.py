@@ -1,6 +1,7 @@
 """Neural net evolution, the learner: one generation is draw, express, evaluate, select (Sec. 2 and 3.1)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -47,14 +48,14 @@ class NetworkEvolution(Learner):
         self.learner_config = learner_config
         self.seed = config.seed
         self.generations = config.trainer.max_steps
-        self.compute = compute = with_backend(config, compute)
-        self.device = compute.device
-
+        compute = with_backend(config, compute)
         self.population, self.tested = populations(config, data, compute)
+        self.compute = compute = replace(compute, backend=self.population.backend)
+        self.device = compute.device
         network = config.network
         self.painted = painted = patterns(config, len(data.classes)) if network and network.filters else None
         hidden = hidden_genes(config, painted, len(data.classes))
-        self.evolving = slice(hidden if network and network.frozen else 0, None)
+        self.frozen = hidden if network and network.frozen else 0  # genes, the first, that stay as they were drawn
         self.evolution = Evolution(
             learner_config.genes,
             learner_config.population,
@@ -67,7 +68,6 @@ class NetworkEvolution(Learner):
             device=compute.device,
             execution=Execution(
                 tile=self.population.tiling.genotypes,
-                backend="cpp" if compute.backend == "cpp" else "torch",
                 workers=compute.workers,
                 block=self.population.block,
             ),
@@ -78,7 +78,7 @@ class NetworkEvolution(Learner):
         self.fixed = torch.empty(0), 0.0  # of which p, and the share of the alleles that can evolve
         self.measured: tuple[Tensor, Tensor, Performance] | None = None  # of which p, on which images
         self.history = {0: self.evolution.p}
-        self.trajectories = {0: self.evolution.p[:LOCI]}
+        self.trajectories = {0: self.evolution.p[:LOCI].clone()}
         whole = self.evolution.replays and self.environment.whole and not learner_config.mutation
         told = self.environment.rewards_of_all, self.environment.chosen
         self.replay = Replay(self.evolution, *told, self.epsilon) if whole else None
@@ -97,13 +97,12 @@ class NetworkEvolution(Learner):
             images, labels = self.environment.minibatch(self.generation)
             rewards = self.environment.rewards(images, labels)
             metrics = self.evolution.tell(rewards, self.epsilon(self.generation), mutation)
-        if self.evolving.start == 0:
-            self.fixed = self.evolution.p, metrics["population/fixed"]
+        self.fixed = self.evolution.p, self.fixed_of_evolving(metrics["population/fixed"])
         self.fold()
         if is_milestone(self.generation):
             self.history[self.generation] = self.evolution.p
         if is_sampled(self.generation, digits=2):
-            self.trajectories[self.generation] = self.evolution.p[:LOCI]
+            self.trajectories[self.generation] = self.evolution.p[:LOCI].clone()
         return metrics
 
     def genotypes(self, individuals: range) -> Tensor:
@@ -116,11 +115,15 @@ class NetworkEvolution(Learner):
         return torch.cat([x, x.new_ones(len(x), 1)], dim=1)
 
     def fold(self) -> None:
-        """Have the population, if it is what evaluates them, forget the genes that were frozen since."""
-        by_population = self.learner_config.credit != "module"
-        if by_population and self.genes_expressed != len(self.evolution.free):
-            self.population.fold(self.evolution.p, self.evolution.free)
-            self.genes_expressed = len(self.evolution.free)
+        """Have the population, if it is what evaluates them, know the genes that are not frozen."""
+        p, free = self.evolution.p, self.evolution.free
+        if self.learner_config.credit == "module" or self.genes_expressed == len(free):
+            return
+        if len(free) == len(p):
+            self.population.use(self.population.rows)
+        else:
+            self.population.fold(p, free)
+        self.genes_expressed = len(free)
 
     def mutation(self, generation: int) -> float:
         """The rate of mutation: it falls linearly to 0 where selection begins to be strong."""
@@ -212,10 +215,17 @@ class NetworkEvolution(Learner):
     def reason_to_stop(self) -> str | None:
         """Fixation: when selection has nothing left to choose from."""
         enough = self.learner_config.stop_at_fixed
+        if enough is None:
+            return None
         if self.fixed[0] is not self.evolution.p:
-            self.fixed = self.evolution.p, float(fixed_fraction(self.evolution.p[self.evolving]))
+            self.fixed = self.evolution.p, self.fixed_of_evolving(float(fixed_fraction(self.evolution.p)))
         fixed = self.fixed[1]
-        return f"{fixed:.1%} of the alleles are fixed" if enough is not None and fixed >= enough else None
+        return f"{fixed:.1%} of the alleles are fixed" if fixed >= enough else None
+
+    def fixed_of_evolving(self, fixed: float) -> float:
+        """The share of the alleles that can evolve that are fixed, given that of all."""
+        n = len(self.evolution.p)
+        return (round(fixed * n) - self.frozen) / (n - self.frozen)
 
     def histograms(self) -> dict[str, Tensor]:
         """The distribution of allele frequencies."""

@@ -4,13 +4,13 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from nne.fitness import reward
-from nne.population.weights import WeightMatrix
+from nne.population.weights import EXPRESSIONS, WeightMatrix
 from nne.training.errors import require
 from nne.training.models.network import Topology, fire
 from nne.training.models.plain import layered
@@ -57,6 +57,8 @@ class Networks(ABC):
     dtype: torch.dtype
     rows: WeightMatrix
     """``W``, row by row as it is used, in full precision."""
+    backend: ClassVar[str] = "torch"
+    """What does the arithmetic."""
     static = False
     """Whether a tile on gathered images launches the same kernels whatever the numbers are: a GPU can replay them."""
 
@@ -136,7 +138,11 @@ class SparseNetworks(Networks):
     topology: Topology
     whole: WeightMatrix
     cap: int | None
-    static = True
+
+    @property
+    def static(self) -> bool:  # type: ignore[override]
+        """A ``g`` of one's own may do anything."""
+        return self.whole.g in EXPRESSIONS.values()
 
     def dense_forward(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """As full matrices, with zeros for absent links."""

@@ -68,7 +68,7 @@ def _missing(backend: str, dtype: str, device: torch.device) -> str | None:
 
 
 def objection(dtype: torch.dtype) -> str | None:
-    """Why the kernel, which is loaded, should not be used in place of PyTorch in ``dtype``, if so."""
+    """Why the C++ kernel, which is loaded, should not be used in place of PyTorch in ``dtype``, if so."""
     try:
         return verification.check(dtype).objection
     except UserError as error:
@@ -99,24 +99,26 @@ def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networ
         return modules(), modules()
     topology, W = blueprint(config, data)
 
-    def sparse(seen: Tensor) -> Networks:
-        if compute.backend == "cpp":
+    def sparse(seen: Tensor, backend: str) -> Networks:
+        if backend == "cpp":
             return KernelPopulation(topology, W, seen)
-        if compute.backend == "cuda":
-            try:
-                return CudaPopulation(topology, W, seen, compute.device)
-            except UserError as error:
-                require(config.backend == "auto", f"backend=cuda cannot be had: {error}; use backend=auto")
-                log.warning("populations are evaluated by PyTorch, not by the project's own kernel: %s", error)
+        if backend == "cuda":
+            return CudaPopulation(topology, W, seen, compute.device)
         return Population(topology, W, seen, compute.device, compute.dtype, network.cap)
 
+    every_pixel = torch.ones(topology.first.sources, dtype=torch.bool)
     seen = data.train_images.amax(dim=0) > 0  # not zero in every image
     if network.filters or config.images.jitter:
-        seen = torch.ones(topology.first.sources, dtype=torch.bool)
-    everything = sparse(torch.ones(topology.first.sources, dtype=torch.bool))
+        seen = every_pixel
+    try:
+        everything = sparse(every_pixel, compute.backend)
+    except UserError as error:
+        require(config.backend == "auto", f"backend=cuda cannot be had: {error}; use backend=auto")
+        log.warning("populations are evaluated by PyTorch, not by the project's own kernel: %s", error)
+        everything = sparse(every_pixel, "torch")
     whole = learner_config.freeze is None or learner_config.credit == "module"
     alike = bool(seen.all()) and whole
-    return (everything if alike else sparse(seen)), everything
+    return (everything if alike else sparse(seen, everything.backend)), everything
 
 
 def blueprint(config: Config, data: Dataset) -> tuple[Topology, WeightMatrix]:
@@ -127,7 +129,8 @@ def blueprint(config: Config, data: Dataset) -> tuple[Topology, WeightMatrix]:
     if network.filters:
         mean = data.train_images.double().mean(dim=0).cpu()
         g = learner_config.expression
-        topology = filter_topology(inputs, network, classes, None if g == "identity" else mean)
+        own = None if g == "identity" else mean.to(data.train_images)
+        topology = filter_topology(inputs, network, classes, own)
         return topology, painted_matrix(patterns(config, classes), network, mean, g)
     topology = sparse_topology(inputs, network, classes, seed)
     beta, g, each = network.beta, learner_config.expression, learner_config.class_genes

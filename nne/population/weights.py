@@ -14,6 +14,7 @@ from torch.nn.functional import embedding_bag
 
 from nne.population.layout import ABSENT
 from nne.training import plugin
+from nne.training.device import send
 from nne.training.errors import require
 from nne.training.seeding import generator
 
@@ -71,8 +72,8 @@ class WeightMatrix:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "WeightMatrix":
         """The same matrix, ready to be applied on ``device`` in ``dtype``."""
-        offsets, genes = (index.int().to(device) for index in (self.offsets, self.genes))
-        return replace(self, offsets=offsets, genes=genes, values=self.values.to(device, dtype))
+        offsets, genes = (send(index.int(), device) for index in (self.offsets, self.genes))
+        return replace(self, offsets=offsets, genes=genes, values=send(self.values.to(dtype), device))
 
     def folded(self, p: Tensor, free: Tensor) -> "WeightMatrix":
         """The matrix for genotypes of the ``free`` genes alone, ``[n_free]`` indices in order, followed by a 1.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from torch import Tensor
 
 from nne.training.distributed import Workers, init_distributed
 from nne.training.errors import require
@@ -15,9 +16,10 @@ from nne.training.errors import require
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, the precision of the big products on it, what makes them (PyTorch or the C++ kernel), and with whom.
+    """A device, the precision of the big products on it, what makes them, and with whom.
 
-    ``instructions``: what the C++ kernel was compiled for. ``began_with``: the backend of a run that is resumed.
+    ``backend``: PyTorch, or the kernels in C++ or CUDA. ``instructions``: what the C++ kernel was compiled for.
+    ``began_with``: the backend of a run that is resumed.
     """
 
     device: torch.device
@@ -73,6 +75,12 @@ def choose(device: str, dtype: str, job: int = 0) -> Compute:
     if dtype == "auto":
         dtype = "bfloat16" if _multiplies_bfloat16(chosen) else "float32"
     return Compute(chosen, getattr(torch, dtype), workers=init_distributed())
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device; a GPU is not waited for."""
+    pinned = device.type == "cuda" and tensor.is_cpu
+    return tensor.pin_memory().to(device, non_blocking=True) if pinned else tensor.to(device)
 
 
 def peak_memory(device: torch.device) -> float:

@@ -23,6 +23,10 @@ class Recorded:
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """What the function gives, in tensors of the caller's own."""
+        with torch.cuda.device(inputs[0].device):
+            return self._replayed(inputs)
+
+    def _replayed(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         if self.graph is None or [t.shape for t in inputs] != [t.shape for t in self.inputs]:
             self._record(inputs)
         for held, given in zip(self.inputs, inputs, strict=True):

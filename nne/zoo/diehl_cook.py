@@ -24,7 +24,7 @@ from torch import Tensor
 
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
-from nne.training.device import Compute
+from nne.training.device import Compute, send
 from nne.training.learner import Metrics, State, check_state
 from nne.training.logging.progress import track
 from nne.training.seeding import generator
@@ -70,7 +70,7 @@ class DiehlCook(Answering):
         batches = torch.split(order, self.rule.batch)
         fired, right = torch.zeros_like(self.of_class), torch.zeros((), device=self.compute.device)
         for i, chosen in enumerate(track(batches, "images", len(batches))):
-            images, labels = (each[chosen.to(self.images.device)] for each in (self.images, self.labels))
+            images, labels = (each[send(chosen, self.images.device)] for each in (self.images, self.labels))
             stream = generator(self.seed, f"spikes {self.epoch}", i)
             counts = self.shown(images, stream, learns=True)
             right += (self.answer(counts).argmax(dim=1) == labels).sum()
@@ -87,7 +87,7 @@ class DiehlCook(Answering):
         v, quiet, counts = images.new_full(shape, REST), images.new_zeros(shape), images.new_zeros(shape)
         trace, row = torch.zeros_like(images), torch.arange(len(images), device=images.device)
         for _ in range(self.rule.milliseconds):
-            spikes = (torch.rand(images.shape, generator=stream).to(images.device) < images * RATE).float()
+            spikes = (send(torch.rand(images.shape, generator=stream), images.device) < images * RATE).float()
             trace = torch.maximum(trace * TRACE, spikes)
             v = REST + (v - REST) * MEMBRANE + (spikes @ self.w.T) * (quiet <= 0)
             quiet = quiet - 1

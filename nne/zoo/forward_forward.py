@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
-from nne.training.device import Compute
+from nne.training.device import Compute, send
 from nne.training.errors import require
 from nne.training.seeding import generator
 from nne.zoo.config import ForwardForwardConfig
@@ -73,7 +73,7 @@ class ForwardForward(Layers):
     def changes(self, images: Tensor, labels: Tensor, step: int) -> tuple[list[Tensor], None]:
         """The gradient of each layer's own loss; no answer, which would take a pass for each class."""
         other = torch.randint(1, self.classes, labels.shape, generator=generator(self.seed, "wrong labels", step))
-        wrong = (labels + other.to(labels.device)) % self.classes
+        wrong = (labels + send(other, labels.device)) % self.classes
         right_h, wrong_h = (labelled(images, self.label(each)) for each in (labels, wrong))
         changes = []
         for w in self.weights[:-1]:

@@ -15,7 +15,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy, one_hot
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.data.jitter import jittered
-from nne.training.device import Compute
+from nne.training.device import Compute, send
 from nne.training.errors import UserError
 from nne.training.learner import Metrics, State, annealed, check_state
 from nne.training.models import plain
@@ -116,7 +116,7 @@ class Layers(Answering):
     def step(self) -> Metrics:
         """One epoch, in an order drawn anew."""
         order = torch.randperm(len(self.labels), generator=generator(self.seed, "epoch", self.epoch))
-        order = order.to(self.images.device)
+        order = send(order, self.images.device)
         batches = torch.split(order, self.learner_config.batch)
         answers = [self.learn(self.shown(chosen), self.labels[chosen]) for chosen in batches]
         rate, probe = self.learning_rate, (self.images[self.probe], self.labels[self.probe])
@@ -215,14 +215,14 @@ def outer(above: Tensor, below: Tensor) -> Tensor:
 
 def random_like(w: Tensor, seed: int, purpose: str, step: int = 0) -> Tensor:
     """A matrix of the shape and device of ``w``, uniform and of variance ``1 / rows``."""
-    drawn = torch.rand(w.shape, generator=generator(seed, purpose, step)).to(w.device, w.dtype)
+    drawn = send(torch.rand(w.shape, generator=generator(seed, purpose, step)), w.device).to(w.dtype)
     matrix: Tensor = (2 * drawn - 1) * (3 / len(w)) ** 0.5
     return matrix
 
 
 def normal_like(h: Tensor, seed: int, purpose: str, step: int = 0) -> Tensor:
     """Standard normal numbers of the shape and device of ``h``."""
-    return torch.randn(h.shape, generator=generator(seed, purpose, step)).to(h.device, h.dtype)
+    return send(torch.randn(h.shape, generator=generator(seed, purpose, step)), h.device).to(h.dtype)
 
 
 def speed(before: list[Tensor], after: list[Tensor]) -> Tensor:

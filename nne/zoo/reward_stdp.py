@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
-from nne.training.device import Compute
+from nne.training.device import Compute, send
 from nne.training.learner import Metrics, State, check_state
 from nne.training.seeding import generator
 from nne.zoo.answering import Answering
@@ -94,8 +94,8 @@ class RewardStdp(Answering):
         wrong = silent = torch.zeros((), device=self.images.device)
         for chosen in torch.split(order, self.rule.batch):
             kept = torch.rand(len(chosen), len(self.w), generator=stream) >= DROPPED
-            rows = chosen.to(self.images.device)
-            missed, quiet = self.learn(self.images[rows], self.labels[rows], kept.to(self.images.device))
+            rows = send(chosen, self.images.device)
+            missed, quiet = self.learn(self.images[rows], self.labels[rows], send(kept, self.images.device))
             wrong, silent = wrong + missed, silent + quiet
         self.error = wrong / len(self.labels)
         self.epoch += 1

@@ -1,6 +1,7 @@
 """The random hidden layer and its Gram matrix, against definitions, sorts and samples."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -108,14 +109,24 @@ def test_gram_matrix_equals_its_definition(digits: Dataset, presynaptic: str, ca
         (result.start, start.square().sum(dim=0)),
     ):
         torch.testing.assert_close(mine.double(), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
-    activity = of_features(h, digits.train_labels)
+    activity = of_features(h, digits.train_labels, h.shape[1])
     torch.testing.assert_close(result.activity.firing, activity.firing)
     torch.testing.assert_close(result.activity.overlap, activity.overlap, rtol=1e-4, atol=1e-4)
 
 
+def test_activity_under_a_cap_is_that_of_the_same_features_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dnn.activity.BLOCK", 3)
+    units = torch.stack([torch.randperm(10, generator=torch.Generator().manual_seed(i))[:4] for i in range(6)])
+    sparse, labels = SparseFeatures(units.int(), torch.rand(6, 4) + 0.1), torch.arange(6) % 2
+    found, expected = (of_features(h, labels, 10) for h in (sparse, dense(sparse, 10)))
+    assert torch.equal(found.firing, expected.firing)
+    assert torch.equal(found.unit_firing, expected.unit_firing)
+    torch.testing.assert_close(found.overlap, expected.overlap)
+
+
 def test_the_overlap_of_classes_is_a_mean_over_pairs_of_images() -> None:
     fires = torch.tensor([[1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 1, 1]]).float()
-    overlap = of_features(fires, torch.tensor([0, 0, 1])).overlap
+    overlap = of_features(fires, torch.tensor([0, 0, 1]), fires.shape[1]).overlap
     assert overlap.tolist() == [[0.75, 0.25], [0.25, 1.0]]
 
 
@@ -149,4 +160,8 @@ def test_a_gram_matrix_is_kept_for_the_next_rule_only(digits: Dataset) -> None:
     first = gram(FeaturesConfig(width=50), 0, own, digits)
     assert gram(FeaturesConfig(width=50), 0, DopamineConfig(rule="delta"), digits) is first
     assert gram(FeaturesConfig(width=50), 1, own, digits) is not first
+    again = gram(FeaturesConfig(width=50), 0, own, digits)
+    assert (
+        gram(FeaturesConfig(width=50), 0, own, replace(digits, train_labels=digits.train_labels.flip(0))) is not again
+    )
     assert first.train.device == CPU

@@ -65,6 +65,15 @@ def test_resumed_equals_unbroken_bit_for_bit(small: Config, digits: Dataset, fp3
     assert fingerprint(resumed, 9) == fingerprint(unbroken, 12)
 
 
+def test_it_can_go_back_to_before_alleles_were_frozen(small: Config, digits: Dataset, fp32: Compute) -> None:
+    learner = NetworkEvolution(altered(small, freeze=0.3), digits, fp32)
+    saved = learner.state_dict()
+    first = fingerprint(learner, 5)
+    assert len(learner.evolution.free) < len(learner.evolution.p)
+    learner.load_state_dict(saved)
+    assert fingerprint(learner, 5) == first
+
+
 def test_a_gene_that_does_not_vary_in_the_sample_does_not_move(small: Config, digits: Dataset, fp32: Compute) -> None:
     learner = NetworkEvolution(small, digits, fp32)
     learner.evolution.p[:50] = 1e-7  # nobody of 70 will carry these

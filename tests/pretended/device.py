@@ -43,7 +43,17 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 CUDA, CPU = torch.device("cuda:0"), torch.device("cpu")
 MEMORY = 80 * 2**30
-WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "bincount", "equal", "histc"}
+WAITS = {
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "_unique2",
+    "unique_dim",
+    "bincount",
+    "equal",
+    "histc",
+    "_linalg_check_errors",
+}
 """Operations whose result the host must know before it can go on."""
 INDEXING = {"index", "index_put_", "index_put", "_index_put_impl_", "_unsafe_index"}
 
@@ -148,6 +158,8 @@ def _dispatch(function: Any, args: Any, kwargs: Any) -> Any:
     source = args[1] if name == "copy_" else args[0] if name == "_to_copy" else None
     if isinstance(source, Tensor) and not isinstance(source, OnGPU) and not to_host:
         counts.uploads[f"{_line()} {name} {tuple(source.shape)}"] += counts.counting
+        if not (hasattr(source, "pinned") and (kwargs.get("non_blocking") or args[2:] == (True,))):
+            counts.waits[f"{_line()} {name} of memory that is not pinned"] += counts.counting
     if device is not None:
         kwargs = {**kwargs, "device": CPU}
     held_args, held_kwargs = tree_map_only(OnGPU, lambda each: each.held, (args, kwargs))
@@ -183,6 +195,7 @@ def _refuse_mixed(name: str, function: Any, args: Any, tensors: list[Tensor]) ->
             continue
         if name in INDEXING and isinstance(args[0], OnGPU) and any(each is index for index in args[1]):
             counts.uploads[f"{_line()} an index {tuple(each.shape)}"] += counts.counting
+            counts.waits[f"{_line()} an index"] += counts.counting
         elif each.dim() or (each is args[0] and name.endswith("_")):
             raise RefusedError(f"{name}: {tuple(each.shape)} on the CPU with tensors on the GPU, at {_line()}")
 
@@ -199,6 +212,7 @@ class _Event:
 
 def _as_it_is(tensor: Tensor) -> Tensor:
     """In place of pinning memory."""
+    tensor.pinned = True  # type: ignore[attr-defined]
     return tensor
 
 

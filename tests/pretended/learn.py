@@ -35,6 +35,7 @@ def learnt(config: Any) -> tuple[str, str, dict[str, float]]:
     gpu.counts.clear()
     for _ in range(STEPS):
         other.step()
+        other.reason_to_stop()
     gpu.counts.pause()
     return first, state_sha256(other.state_dict()), measured
 

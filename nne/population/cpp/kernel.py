@@ -63,7 +63,8 @@ def draw(genes: Tensor, threshold: Tensor, always: Tensor, keys: Tensor) -> Tens
 def carrier_sums(x: Tensor, rows: Tensor) -> Tensor:
     """Sums over the carriers of each allele, ``[k, n]``, of ``rows: [k, N]`` float64; ``x: [N, n]`` bool."""
     (library,) = _loaded
-    sums, rows = torch.zeros(len(rows), x.shape[1], dtype=torch.float64), rows.contiguous()
+    x, rows = x.bool().contiguous(), rows.contiguous()
+    sums = torch.zeros(len(rows), x.shape[1], dtype=torch.float64)
     sizes = c_int64(len(x)), c_int64(x.shape[1])
     library.carrier_sums(_at(x), *sizes, _at(rows), c_int64(len(rows)), _at(sums), _threads())
     return sums

@@ -14,11 +14,13 @@ CPU = torch.device("cpu")
 
 
 class KernelPopulation(SparseNetworks):
-    """The networks of ``nne.population.base.Population``, by the kernel.
+    """The networks of ``nne.population.torch.Population``, by the kernel.
 
     Args:
         topology, W, seen: as there; one hidden layer, and ``g`` the identity or relu.
     """
+
+    backend = "cpp"
 
     def __init__(self, topology: Topology, W: WeightMatrix, seen: Tensor) -> None:
         self.topology = topology

@@ -124,4 +124,4 @@ def _check(status: int) -> None:
     if status:
         text = ctypes.c_char_p()
         _driver().cuGetErrorString(status, ctypes.byref(text))
-        raise RuntimeError(f"CUDA error {status}: {(text.value or b'unknown').decode()}")
+        raise torch.AcceleratorError(f"CUDA error {status}: {(text.value or b'unknown').decode()}")

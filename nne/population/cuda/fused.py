@@ -1,5 +1,6 @@
 """The kernels of ``networks.cu`` for one GPU and one number of classes, by what they compute."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -75,7 +76,14 @@ def fitting(sizes: Sizes, limit: int) -> list[tuple[int, int]]:
     return blocks
 
 
-def best_shape(blocks: list[tuple[int, int]], tiles: int, images: int, quads: int, processors: int) -> Shape:
+def best_shape(
+    blocks: list[tuple[int, int]],
+    tiles: int,
+    images: int,
+    quads: int,
+    processors: int,
+    parts: Iterable[int] = PARTS,
+) -> Shape:
     """What keeps ``processors`` busy, by cycles as an H100 takes them: of four hidden units, those of waiting, of each
     warp and of the weights that are fetched; of a block, those of its pixels."""
 
@@ -84,7 +92,15 @@ def best_shape(blocks: list[tuple[int, int]], tiles: int, images: int, quads: in
         of_units = -(-quads // shape.parts) * (300 + 450 * shape.WB * shape.WN + 200 * shape.WN)
         return -(-blocks // processors) * (of_units + 3000 * shape.WB)
 
-    return min((Shape(*block, parts) for block in blocks for parts in PARTS if parts <= quads), key=cycles)
+    return min((Shape(*block, each) for block in blocks for each in parts if each <= quads), key=cycles)
+
+
+def parts_of(images: int, quads: int) -> int:
+    """How many blocks share out the hidden units: as is best for a large tile on an H100, and so everywhere.
+
+    It decides in which order logits are added up. So it must not depend on the genotypes that a tile or a worker has.
+    """
+    return best_shape(BLOCKS, 64, images, quads, 132).parts
 
 
 class Fused:
@@ -144,8 +160,9 @@ class Fused:
         return edges, outputs
 
     def shape(self, N: int, images: int) -> Shape:
-        """The best for so many genotypes on so many images."""
-        return best_shape(self.blocks, -(-N // ROWS), images, self.quads, self.processors)
+        """The best for so many genotypes on so many images; the bits of the results depend on the images alone."""
+        parts = parts_of(images, self.quads)
+        return best_shape(self.blocks, -(-N // ROWS), images, self.quads, self.processors, [parts])
 
     def logits(self, weights: tuple[Tensor, Tensor], N: int, pixels: Tensor, B: int) -> Tensor:
         """Of ``N`` genotypes on ``B`` images: ``[N, C, B]`` float32; the other arguments are those of ``rewards``."""

@@ -12,7 +12,7 @@ __device__ __forceinline__ u32 scramble(u32 u) {
 
 // x: [N, n] of individuals with keys: [N, 2], as nne.genome.draw has it; a thread for each gene of an individual.
 extern "C" __global__ void draw(const int* genes, const int* threshold, const u8* always, const int* keys, u8* x, int n) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x, individual = blockIdx.y;
+    const int i = blockIdx.y * blockDim.x + threadIdx.x, individual = blockIdx.x;
     if (i >= n) return;
     const u32 first = u32(keys[2 * individual]), second = u32(keys[2 * individual + 1]);
     const u32 u = scramble(scramble(u32(genes[i]) * 0x9E3779B9u + first) + second);

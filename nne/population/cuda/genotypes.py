@@ -32,7 +32,9 @@ def draw(genes: Tensor, threshold: Tensor, always: Tensor, keys: Tensor) -> Tens
     """``x: [N, n]`` bool; the arguments are those of ``nne.population.cpp.kernel.draw``."""
     x = torch.empty(len(keys), len(genes), dtype=torch.bool, device=genes.device)
     given = (tensor.contiguous() for tensor in (genes, threshold, always, keys, x))
-    _launch("draw", x, (len(keys),), *given, len(genes))
+    if x.numel():
+        grid = len(keys), -(-len(genes) // THREADS)  # only the first may be more than 65,535
+        _kernels[x.device].launch("draw", grid, THREADS, *given, len(genes))
     return x
 
 

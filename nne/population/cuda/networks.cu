@@ -5,7 +5,7 @@
 //   WB, WN     a block evaluates 32 WB images for 16 WN genotypes, by WB x WN warps; WB is 2 or 4
 //   MAX_STEPS  the most steps of 16 edges that four hidden units have together
 //
-// Sums have one order, whatever the shape of a block: same seed, same bits.
+// For one number of parts of the hidden units, sums have one order, whatever the shape of a block: same seed, same bits.
 
 static_assert(WB == 2 || WB == 4, "a pixel's row is 128 or 256 bytes, as the swizzle below has it");
 

@@ -24,8 +24,10 @@ class CudaPopulation(SparseNetworks):
         topology, W, seen, device: as there; one hidden layer, and ``g`` the identity or relu.
 
     Raises:
-        UserError: the kernels cannot be compiled, or the network does not fit into the GPU's shared memory.
+        UserError: those of genotypes cannot be compiled, or the network does not fit into the GPU's shared memory.
     """
+
+    backend = "cuda"
 
     def __init__(self, topology: Topology, W: WeightMatrix, seen: Tensor, device: torch.device) -> None:
         self.topology = topology

@@ -12,7 +12,7 @@ from nne.training.baselines.signsgd import SignSGD
 from nne.training.config import Config, GradientConfig
 from nne.training.data.datasets import Dataset
 from nne.training.data.jitter import jittered
-from nne.training.device import Compute, free_memory
+from nne.training.device import Compute, free_memory, send
 from nne.training.learner import Learner, Metrics, State, annealed, check_state, tally
 from nne.training.models.output_layer import Features, Rows, SparseFeatures, take
 from nne.training.seeding import generator
@@ -76,7 +76,7 @@ class GradientDescent(Learner):
         if self.learner_config.batch is None:
             return self.descend((slice(None),))
         order = torch.randperm(len(self.labels), generator=generator(self.seed, "epoch", self.steps))
-        return self.descend(torch.split(order.to(self.device), self.learner_config.batch))
+        return self.descend(torch.split(send(order, self.device), self.learner_config.batch))
 
     def descend(self, batches: Sequence[Rows]) -> Metrics:
         """One update a batch of training images."""

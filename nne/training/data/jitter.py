@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from nne.training.device import send
 from nne.training.errors import require
 
 ANGLE = 0.2  # radians, at most, at strength 1
@@ -34,7 +35,7 @@ def jittered(images: Tensor, strength: float, stream: torch.Generator) -> Tensor
         torch.stack([cos * (1 + wide), -sin * (1 + wide) + shear, 2 * right / 28], dim=1),
         torch.stack([sin * (1 + high), cos * (1 + high), 2 * down / 28], dim=1),
     ]
-    maps = torch.stack(rows, dim=1).to(images.device, images.dtype)
+    maps = send(torch.stack(rows, dim=1), images.device).to(images.dtype)
     shape = len(images), 1, side, side
     seen = grid_sample(images.view(shape), affine_grid(maps, list(shape), align_corners=False), align_corners=False)
     return torch.where(seen < DARK, 0, seen).view(len(images), -1)

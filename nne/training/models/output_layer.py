@@ -48,6 +48,16 @@ def dense(features: Features, width: int) -> Tensor:
     return features
 
 
+def dense_part(features: Features, units: slice) -> Tensor:
+    """Of some units ``[start, stop)`` alone, ``[B, stop - start]``."""
+    if not isinstance(features, SparseFeatures):
+        return features[:, units]
+    which = features.units.long() - units.start
+    inside = (which >= 0) & (which < units.stop - units.start)
+    zeros = features.h.new_zeros(len(which), units.stop - units.start)
+    return zeros.scatter_add_(1, which.where(inside, 0), features.h.where(inside, 0))
+
+
 class Hidden(Protocol):
     """What lies below an output layer, and does not learn."""
 

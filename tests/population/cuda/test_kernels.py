@@ -231,3 +231,11 @@ def test_it_compiles_for_real_gpus_without_spills(capability: str, tmp_path: Pat
         made = subprocess.run([*line, "-o", str(tmp_path / "k"), str(source)], capture_output=True, text=True)
         assert made.returncode == 0, made.stderr
         assert made.stderr.count("0 bytes spill stores, 0 bytes spill loads") == 3
+
+
+def test_the_order_of_sums_does_not_depend_on_how_many_genotypes_a_tile_has() -> None:
+    case = make(inputs=20, hidden=1000, classes=10, probability=0.5, genes=10, beta=0.1, images=2, seed=0, g="identity")
+    kernels = CudaPopulation(case.topology, case.W, case.seen, CPU).kernels
+    for images in (60, 100, 500, 2000):
+        assert len({kernels.shape(N, images).parts for N in (16, 100, 488, 512, 1000, 2048)}) == 1
+    assert kernels.shape(1000, 100).parts > 1
