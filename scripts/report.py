@@ -122,6 +122,9 @@ def report(folders: list[Path], out: Path, documents: list[Path], results: Path 
     Raises:
         UserError: there is nothing to report, or it cannot be written.
     """
+    for folder in folders:
+        instead = f"; write --out {folder.name.removeprefix('out=')}" * folder.name.startswith("out=")
+        require(folder.is_dir(), f"there is no folder {folder}{instead}")
     runs = find_runs(folders)
     sections = [*from_runs(runs, experiments()), *from_sweeps(runs), *from_analyses(folders), *unfinished(folders)]
     if not sections:

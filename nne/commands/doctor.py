@@ -84,6 +84,12 @@ def gpus() -> Iterator[Finding]:
 
 def places() -> Iterator[Finding]:
     """Where data are looked for, and where things are kept."""
+    try:
+        import torchvision
+    except (ImportError, RuntimeError) as error:
+        yield "torchvision", f"cannot be imported ({first_line(error)}): there is no data=emnist and the like"
+    else:
+        yield "torchvision", torchvision.__version__
     yield "NNE_DATA", os.environ.get("NNE_DATA", "not set")
     images = data.load(DataConfig(download=False), seed=0)
     yield "data=auto", f"{images.name}: {images.note}"

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from nne.training.arguments import normalise_overrides
 from nne.training.cli import Job, check, register, started
 from nne.training.config import typed
 from nne.training.cores import be_considerate, share
-from nne.training.errors import UserError, require
+from nne.training.errors import UserError, first_line, require
 from nne.training.io.provenance import command, program, varying
 from nne.training.manual import manual_page, purpose
 
@@ -59,8 +60,14 @@ def train(composed: DictConfig) -> None:
             with_evolution(Job(experiment, typed(composed), overrides, folder, number)), folder, LEARNERS, build
         )
         lines.info("%s: %s%s", words, "finished already, " if done else "", sweep.outcome(summary))
-    except UserError as error:
-        lines.error("%s: failed: %s", words, error)
+    except Exception as error:  # a mistake of the user's own code, too, ends this job alone
+        lines.error("%s: failed: %s", words, error if isinstance(error, UserError) else unexpected(error))
+
+
+def unexpected(error: Exception) -> str:
+    """An error that is no ``UserError``, and where it was: ``ZeroDivisionError: division by zero (my_rule.py:4)``."""
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"{type(error).__name__}: {first_line(error)} ({Path(frame.f_code.co_filename).name}:{line}; see train.log)"
 
 
 def introduce(job: Job) -> None:
@@ -111,11 +118,16 @@ def check_all(arguments: Namespace) -> list[Job]:
 
 def own_folder(arguments: Namespace) -> list[Job]:
     """The jobs of a sweep, checked; where the user has named no folder for them, in one that this call has made."""
-    from nne.training.io.run_folder import claim
+    from nne.training.io.run_folder import METRICS, claim
 
     jobs = check_all(arguments)
+    resumes = any(job.config.resume for job in jobs)
     if any(override.startswith("hydra.sweep.dir=") for override in arguments.overrides):
+        held = [job.folder.parent for job in jobs if job.folder and (job.folder / METRICS).exists()]
+        mend = "go on with it by sweep.resume=true, or choose another hydra.sweep.dir"
+        require(resumes or not held, f"{held[0] if held else ''} already holds jobs of this sweep: {mend}")
         return jobs
+    require(not resumes, "sweep.resume=true goes on with a sweep's folder: add hydra.sweep.dir=FOLDER")
     folder = jobs[0].folder
     assert folder
     os.environ["NNE_STARTED"] = name = claim(folder.parent.parent, started()).name

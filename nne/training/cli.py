@@ -7,6 +7,7 @@ under ``configs/`` is checked as it is read. Imports nothing heavy.
 
 import hashlib
 import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -32,6 +33,13 @@ from nne.training.cores import cores
 from nne.training.errors import UserError, require
 from nne.training.plugin import is_path
 
+WORDS = {  # of OmegaConf, and ours
+    "is not Optional$": "must have a value, got null",
+    "^Value '(.*)' of type .* could not be converted to Integer$": r"must be a whole number, got \1",
+    "^Value '(.*)' of type .* could not be converted to Float$": r"must be a number, got \1",
+    r"^Value '(.*)' is not a valid bool \(": r"must be true or false, got \1",
+    "is not a ListConfig, list or tuple": "must be a list, as in [one,two]",
+}
 LONGEST_NAME = 120  # of a folder; file systems allow twice as much
 
 
@@ -194,7 +202,7 @@ def _job(overrides: list[str], in_sweep: bool) -> Job:
     except (HydraException, OmegaConfBaseException) as error:
         loaded = not ("hydra/launcher" in str(error) and "Could not load" in str(error))
         require(loaded, "this hydra/launcher is not installed: pip install -e '.[cluster]'")
-        raise UserError(_first_cause(error)) from error
+        raise UserError(_foreign_key(overrides, str(error)) or _first_cause(error)) from error
     except AssertionError:  # OmegaConf's, at a key of a part that is null
         choices = [override for override in overrides if "." not in override.split("=")[0]]
         _refuse_keys_of_absent_parts(overrides, compose("train", choices))
@@ -216,6 +224,17 @@ def _refuse_keys_of_absent_parts(overrides: list[str], composed: DictConfig) -> 
         )
 
 
+def _foreign_key(overrides: list[str], said: str) -> str | None:
+    """A message about a learner that does not go with the experiment, if that is what Hydra complains of."""
+    match = re.match(r"In 'experiment/(\w+)': ConfigKeyError .*Key '(\w+)' not in", said, re.DOTALL)
+    asked = next((each for each in overrides if each.startswith("learner=")), None)
+    if not (match and asked):
+        return None
+    experiment, name = match.groups()
+    another = f"choose an experiment of {asked}, or experiment=none {asked}"
+    return f"experiment={experiment} sets learner.{name}, which {asked} does not have: {another}"
+
+
 def _first_cause(error: BaseException) -> str:
     while error.__cause__ is not None and not isinstance(error, OmegaConfBaseException):
         error = error.__cause__
@@ -223,6 +242,7 @@ def _first_cause(error: BaseException) -> str:
     if line.endswith(":") and more:  # a heading: what it announces comes next
         line = f"{line} {more[0]}"
     culprit = getattr(error, "full_key", None)
-    if line.endswith("is not Optional"):
-        return f"{culprit} must have a value, got null"
+    for said, meant in WORDS.items():
+        if match := re.search(said, line):
+            return f"{culprit} {match.expand(meant)}"
     return f"{culprit}: {line}" if culprit else line

@@ -46,7 +46,10 @@ def manual_page(configs: Path, learners: dict[str, Any]) -> str:
     )
     groups = [folder for folder in sorted(configs.iterdir()) if folder.is_dir() and folder.name != "experiment"]
     choices = "\n".join(
-        f"    {folder.name}={'|'.join(sorted(file.stem for file in folder.glob('*.yaml')))}" for folder in groups
+        f"    {folder.relative_to(configs)}={'|'.join(sorted(file.stem for file in files))}"
+        for group in groups
+        for folder in (group, *group.iterdir())
+        if (files := list(folder.glob("*.yaml")))
     )
     keys = _entries(documented_keys(Config))
     for name, schema in learners.items():

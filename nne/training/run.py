@@ -1,6 +1,7 @@
 """One run, from a configuration to a summary: what `scripts/train.py` calls for each job."""
 
 import logging
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,8 @@ from nne.training.cli import Job
 from nne.training.config import Config, from_dict, to_dict
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
-from nne.training.errors import require
-from nne.training.io import checkpoint
+from nne.training.errors import UserError, require
+from nne.training.io import checkpoint, provenance
 from nne.training.io.run_folder import SUMMARY, RunFolder, latest_unfinished, new_folder
 from nne.training.learner import Learner, State, shown
 from nne.training.logging.progress import spent
@@ -83,12 +84,16 @@ def run(
             return finished
         _introduce(experiment, config.seed, folder, dataset, learner.compute, saved)
         metadata = saved.metadata if saved else None
-        summary = Trainer(experiment, config, learner, dataset, records, metadata).train()
+        made_by = provenance.continued(metadata.command, job.overrides) if metadata else provenance.command()
+        summary = Trainer(experiment, config, learner, dataset, records, metadata, made_by).train()
         _conclude(summary, learner, folder)
         return summary
     except Interrupted as stop:
         log.info("%s", stop)
         raise SystemExit(stop.exit_code) from stop
+    except Exception as error:
+        records.note(str(error) if isinstance(error, UserError) else traceback.format_exc())
+        raise
     finally:
         records.close()
 

@@ -41,6 +41,7 @@ class Trainer:
     Args:
         experiment: the name it is recorded under.
         resumed: the metadata of the checkpoint that the learner was restored from, if it was.
+        command: what makes the run again.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Trainer:
         data: Dataset,
         run: RunFolder,
         resumed: checkpoint.Metadata | None,
+        command: str,
     ) -> None:
         self.experiment = experiment
         self.config = config
@@ -58,6 +60,7 @@ class Trainer:
         self.data = data
         self.compute = learner.compute
         self.run = run
+        self.command = command
         self.step = resumed.step if resumed else 0
         self.seconds = resumed.seconds if resumed else 0.0
         self._overhead = resumed.overhead if resumed else 0.0
@@ -78,7 +81,7 @@ class Trainer:
             to_dict(config),
             hyperparameters(config, data.name, provenance.varying()),
             provenance.varying(),
-            {"command": provenance.command(), "data": f"{data.name}: {data.note}"},
+            {"command": command, "data": f"{data.name}: {data.note}"},
             learner.charts,
             learner.headline,
             resumed.step if resumed else None,
@@ -199,7 +202,7 @@ class Trainer:
             logger.flush()
         config, backend = to_dict(self.config), self.compute.backend
         metadata = checkpoint.Metadata(
-            self.experiment, self.data.name, self.step, self.seconds, config, backend, self.overhead
+            self.experiment, self.data.name, self.step, self.seconds, config, backend, self.overhead, self.command
         )
         checkpoint.save(self.run.checkpoints, self.learner.state_dict(), metadata, self.config.trainer.keep_checkpoints)
         self._saved_step = self.step
@@ -248,7 +251,7 @@ class Trainer:
             "result": self.learner.result,
             **measured,
             "state_sha256": checkpoint.state_sha256(self.learner.state_dict()),
-            "command": provenance.command(),
+            "command": self.command,
             "versions": provenance.versions(),
             "git_commit": self._commit,
             "config": to_dict(self.config),

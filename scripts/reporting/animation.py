@@ -48,6 +48,12 @@ def animate(run: Run, out: Path) -> None:
     pictures[0].save(out, save_all=True, append_images=pictures[1:], duration=stays, loop=0, quality=85)
 
 
+OTHERWISE = (
+    "evolved again, the run came out otherwise: its kernel or its data are not the same here, or it was gone on with "
+    "under another trainer.max_steps, by which selection grows stronger"
+)
+
+
 def replayed(result: Evolved) -> Iterator[tuple[int, Tensor]]:
     """``(generation, p)`` at so many generations, evenly apart; raises ``UserError`` unless the end is the run's."""
     config = result.config
@@ -60,7 +66,7 @@ def replayed(result: Evolved) -> Iterator[tuple[int, Tensor]]:
         if generation in wanted:
             yield generation, learner.evolution.p.cpu()
     same = torch.equal(learner.evolution.p.cpu().double(), result.p.double())
-    require(same, "evolved again, the run came out otherwise: its kernel or its data are not the same here")
+    require(same, OTHERWISE)
 
 
 def drawn(

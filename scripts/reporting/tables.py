@@ -88,7 +88,8 @@ def comparable(runs: list[Run], experiments: Experiments) -> list[Run]:
     """The runs as they are written; where an experiment has none, those that differ in no more than their size."""
     whole = as_written(runs, experiments)
     done = {run.experiment for run in whole}
-    smaller = [r for r in runs if r.experiment in experiments and r.experiment not in done]
+    digits = [run for run in runs if run.dataset in ("mnist", "embedded")]
+    smaller = [run for run in digits if run.experiment in experiments and run.experiment not in done]
     return [*whole, *(r for r in smaller if settings(r, experiments[r.experiment]).keys() <= SIZES)]
 
 

@@ -10,9 +10,10 @@ from scipy.stats import ttest_rel
 from torch.utils.flop_counter import FlopCounterMode
 
 from nne.registry import CLASSES, build, composed
+from nne.training.config import flat
 from nne.training.data import load
 from nne.training.device import choose
-from nne.training.io.results import Row, Run, grouped, seeds, spread, typed
+from nne.training.io.results import Row, Run, grouped, is_relevant, seeds, spread, typed
 from nne.training.logging import figures
 from nne.training.plugin import load as loaded
 from nne.zoo.feedback import PATHWAYS
@@ -61,7 +62,16 @@ def cells(runs: list[Run], everything: bool) -> Cells:
         few = run.key("data.per_class") is not None
         if rule in NAMES and hidden in NETWORKS and few != everything:
             found[rule, hidden].append(run)
-    return dict(found)
+    return {cell: alike(group) for cell, group in found.items()}
+
+
+def alike(runs: list[Run]) -> list[Run]:
+    """Those that differ in nothing but their seed: by the settings that most seeds ran with, or else the longest."""
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        settings = {name: value for name, value in flat(run.summary["config"]).items() if is_relevant(name)}
+        groups[str(settings)].append(run)
+    return max(groups.values(), key=lambda group: (len(group), median(run.summary["steps"] for run in group)))
 
 
 def experiment(rule: str) -> str:

@@ -24,34 +24,45 @@ LAUNCHERS = {
 def test_a_sweep_goes_on_after_a_failure_and_says_so(
     launcher: str, tmp_path: Path, train: Command, command: Command
 ) -> None:
-    """Jobs have folders named after what they override; one of them holds another run already."""
-    taken = tmp_path / "sweep" / sweep_folder([*JOBS, "learner.genes=200"])
-    taken.mkdir(parents=True)
-    (taken / "metrics.csv").write_text("step\n1\n")
-    sweep = ["-m", *JOBS, "learner.genes=100,200,300", "hydra.sweep.dir=sweep"]
+    """Jobs have folders named after what they override; of one the user's own rule fails."""
+    rule = "def rule(p, *rest):\n    return p if len(p) != 200 or Path('mended').exists() else 1 / 0\n"
+    (tmp_path / "moody.py").write_text(f"from pathlib import Path\n{rule}")
+    jobs = [*JOBS, "learner.selection=moody.rule"]
+    sweep = ["-m", *jobs, "learner.genes=100,200,300", "hydra.sweep.dir=sweep"]
     run = train if launcher == "basic" else command
     done = run(*sweep, *LAUNCHERS[launcher])
     assert done.returncode == 1, done.stderr
-    failed = " ".join([*JOBS, "learner.genes=200"])
+    failed = " ".join([*jobs, "learner.genes=200"])
     assert done.stderr.endswith(f"error: 1 of 3 jobs failed: {failed}\n")
     if launcher != "submitit":  # which writes what its jobs print to files
-        assert "job 2 of 3: learner.genes=200: failed: " in done.stdout
-        assert "already holds a run" in done.stdout
+        why = "ZeroDivisionError: division by zero (moody.py:3; see train.log)"
+        assert f"job 2 of 3: learner.genes=200: failed: {why}" in done.stdout
+        assert "Traceback" not in done.stdout + done.stderr
         ours = [line for line in done.stdout.splitlines() if line[9:12] == "job"]
         assert len(ours) == 3  # a line a job
         assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("│")] == ["100", "300"]
-    assert (taken / "metrics.csv").read_text() == "step\n1\n"
+    broken = tmp_path / "sweep" / sweep_folder([*jobs, "learner.genes=200"])
+    assert "ZeroDivisionError: division by zero" in (broken / "train.log").read_text()
     result = [summary(path.parent) for path in (tmp_path / "sweep").glob("*/summary.json")]
     assert sorted(each["config"]["learner"]["genes"] for each in result) == [100, 300]
     assert all(each["command"].endswith(" ".join(sweep[-1:] + LAUNCHERS[launcher])) for each in result)
 
     if launcher == "submitit":
         return
-    (taken / "metrics.csv").unlink()
+    refused = train(*sweep)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: sweep already holds jobs of this sweep: go on with it by sweep.resume=")
+    (tmp_path / "mended").touch()
     again = run(*sweep, "sweep.resume=true", *LAUNCHERS[launcher])
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("finished already, ") == 2
-    assert (taken / "summary.json").exists()
+    assert (broken / "summary.json").exists()
+
+
+def test_a_sweep_that_is_to_go_on_must_say_where_it_is(train: Command) -> None:
+    refused = train("-m", *JOBS, "learner.genes=100,200", "sweep.resume=true")
+    assert refused.returncode == 2
+    assert refused.stderr == "error: sweep.resume=true goes on with a sweep's folder: add hydra.sweep.dir=FOLDER\n"
 
 
 @pytest.mark.slow

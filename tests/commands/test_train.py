@@ -114,7 +114,9 @@ def test_a_finished_run_is_not_run_again_but_can_be_made_longer(tmp_path: Path, 
     assert done.returncode == 0
     assert "is finished already" in done.stdout
     assert (tmp_path / "run" / "summary.json").read_bytes() == once
+    began = summary(tmp_path / "run")["command"]
     assert train("resume=run", "trainer.max_steps=5").returncode == 0
+    assert summary(tmp_path / "run")["command"] == f"{began} trainer.max_steps=5"
     assert summary(tmp_path / "run")["steps"] == 5
     assert [row["step"] for row in rows(tmp_path / "run")] == ["1", "2", "3", "4", "5"]
 

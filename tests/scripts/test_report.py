@@ -264,6 +264,8 @@ def test_where_there_is_nothing_to_report_it_says_so(tmp_path: Path) -> None:
     done = reported(str(tmp_path), cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("error: no run under")
+    done = reported(str(tmp_path), "out=there", cwd=tmp_path)
+    assert done.stderr == "error: there is no folder out=there; write --out there\n"
 
 
 def test_parts_without_runs_are_left_out() -> None:

@@ -48,6 +48,14 @@ def test_rules_stand_by_network_few_images_apart_from_all(runs: list[Run]) -> No
     assert everything["784-32-10"] == "90.00"
 
 
+def test_a_cell_holds_one_setting_whose_seeds_are_seeds(tmp_path: Path) -> None:
+    for steps, seed, value in ((9, 0, 0.5), (9, 1, 0.7), (400, 0, 0.9), (20, 0, 0.1)):
+        where = tmp_path / f"{steps}_{seed}"
+        finished(where, "fa_mnist10", f"trainer.max_steps={steps}", f"seed={seed}", test_accuracy=value)
+    (row,) = zoo.zoo(find_runs([tmp_path]), {})
+    assert (row["784-1000-10"], row["seeds"]) == ("60.00 ± 10.00", "2")
+
+
 def test_gains_are_paired_over_seeds_and_starred_where_they_are_no_chance(runs: list[Run]) -> None:
     rows = {row["rule"]: row["784-32-10"] for row in zoo.gains(runs, {})}
     assert rows == {

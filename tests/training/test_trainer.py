@@ -53,7 +53,7 @@ class Counter(Learner):
 
 def trainer(folder: Path, digits: Dataset, learner: Counter, **limits: Any) -> Trainer:
     config = Config(learner=None, trainer=TrainerConfig(**{"max_steps": 7, "checkpoint_seconds": 0, **limits}))
-    return Trainer("counting", config, learner, digits, RunFolder(folder, resuming=False), None)
+    return Trainer("counting", config, learner, digits, RunFolder(folder, resuming=False), None, "")
 
 
 def test_any_learner_is_trained_to_a_limit_and_summarised(tmp_path: Path, digits: Dataset) -> None:

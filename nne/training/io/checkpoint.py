@@ -26,7 +26,10 @@ FORMAT = 3
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a checkpoint says beside the learner's state; ``overhead``: seconds of pictures and records so far."""
+    """What a checkpoint says beside the learner's state.
+
+    ``overhead``: seconds of pictures and records so far; ``command``: what makes the run again.
+    """
 
     experiment: str
     dataset: str
@@ -35,6 +38,7 @@ class Metadata:
     config: dict[str, Any]
     backend: str | None = None
     overhead: float = 0.0
+    command: str = ""
     format: int = FORMAT
 
 

@@ -5,6 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -39,6 +40,13 @@ def command() -> str:
     named = script.relative_to(ROOT) if script.is_relative_to(ROOT) else sys.argv[0]
     typed = [f"python {named}"] if script.suffix == ".py" else [f"nne {script.name.partition(' ')[2]}".strip()]
     return os.environ.get("NNE_COMMAND") or " ".join([*typed, *map(shlex.quote, sys.argv[1:])])
+
+
+def continued(began: str, overrides: Iterable[str]) -> str:
+    """The command that makes a run again that ``began`` so, and was gone on with by a line with some overrides."""
+    told = shlex.split(began)
+    changed = [each for each in overrides if each.startswith(("trainer.", "device=", "backend=")) and each not in told]
+    return " ".join([began, *map(shlex.quote, changed)]) if began else command()
 
 
 def program(name: str) -> str:

@@ -97,6 +97,10 @@ class RunFolder:
         self._rows.writerow({"step": step, **{name: f"{value:.9g}" for name, value in metrics.items()}})
         self._metrics.flush()
 
+    def note(self, text: str) -> None:
+        """A line, or several, for ``train.log`` alone."""
+        self._log.handle(logging.makeLogRecord({"msg": "%s", "args": (text,)}))
+
     def draw(self, figures: "Iterable[tuple[str, Figure]]") -> None:
         """Keep pictures as PNG files, each in the place of the one before it."""
         from nne.training.logging.figures import write
