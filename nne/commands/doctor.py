@@ -62,7 +62,8 @@ def cpp_kernel() -> Iterator[Finding]:
     yield "C++ kernel", f"compiled for {kernel.instructions()}, {faster:.1f} times as fast as PyTorch's float32"
     allowed = f"allowed: {verification.TOLERANCE:g}"
     yield "its error", f"{check.error:.1e} of the largest logit or reward in float64 ({allowed})"
-    yield "backend=auto", f"PyTorch: {check.objection}" if check.objection else "takes it"
+    objection = check.objection(verification.TOLERANCE)
+    yield "backend=auto", f"PyTorch: {objection}" if objection else "takes it"
 
 
 def gpus() -> Iterator[Finding]:

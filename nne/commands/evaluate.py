@@ -32,7 +32,8 @@ def evaluate(folder: Path, split: str) -> None:
     done = f"{learner.step_name} {metadata.step}"
     which = f"{metadata.experiment}, seed {metadata.config['seed']}, {done}"
     console.print(f"{which}: {len(labels):,} {split} images, {data.name}")
-    for name, value in learner.evaluate(images, labels).items():
+    measured = learner.last_point(images, labels, learner.summary(images, labels))
+    for name, value in measured.items():
         console.print(f"{name.removeprefix('test/')}: {value:.2%}")
     counts = learner.confusion(images, labels).double().cpu()
     console.print(table(counts, data.classes))

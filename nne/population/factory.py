@@ -43,7 +43,8 @@ def with_backend(config: Config, compute: Compute) -> Compute:
     wanted = own if asked == "auto" else asked
     why = config.learner.beyond_kernels(config) or _missing(wanted, config.dtype, compute.device)
     if why is None and asked == "auto":
-        why = objection(compute.dtype) if own == "cpp" else cuda_verification.objection(compute.device)
+        of_cpp = own == "cpp"
+        why = verification.objection(compute.dtype) if of_cpp else cuda_verification.objection(compute.device)
     if why is None and wanted == "cpp":
         return replace(compute, dtype=torch.float32, backend="cpp", instructions=kernel.instructions())
     if why is None:
@@ -65,14 +66,6 @@ def _missing(backend: str, dtype: str, device: torch.device) -> str | None:
         return unlike or cuda_verification.missing(device)
     right = device.type == "cpu" and _computes(backend, dtype)
     return kernel.load() if right else "it computes in float32 on the CPU"
-
-
-def objection(dtype: torch.dtype) -> str | None:
-    """Why the C++ kernel, which is loaded, should not be used in place of PyTorch in ``dtype``, if so."""
-    try:
-        return verification.check(dtype).objection
-    except UserError as error:
-        return str(error)
 
 
 def populations(config: Config, data: Dataset, compute: Compute) -> tuple[Networks, Networks]:

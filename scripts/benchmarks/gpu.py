@@ -19,8 +19,8 @@ from torch import Tensor
 from benchmarks.peers import RankOne, Setting
 from nne.genome import draw
 from nne.learners.network import NetworkEvolution
-from nne.population.cpp.verification import difference, slice_of_work
 from nne.population.cuda.networks import CudaPopulation
+from nne.population.verification import difference, slice_of_work
 from nne.registry import composed
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
@@ -159,7 +159,7 @@ class Benchmark:
         peer = RankOne(self.data, Setting(0.003, 0.003, self.paper(batch, "torch").learner.population), batch)
         time = 1000 * seconds(peer.step, self.device, self.repeats)
         images = batch or len(self.data.train_labels)
-        yield {"images": images, "path": "rank-1 ES", "part": "a step, ms", "figure": time}
+        yield {"images": images, "path": "rank-1 ES", "part": "a step, its draws by the CPU, ms", "figure": time}
 
     def many(self) -> Iterator[Row]:
         """A generation of a large population, on 100 images."""

@@ -13,8 +13,8 @@ import torch
 from filelock import FileLock
 
 from nne.population.cpp import kernel, verification
-from nne.population.cpp.verification import Check
 from nne.population.factory import with_backend
+from nne.population.verification import Check
 from nne.training import cores
 from nne.training.config import Config
 from nne.training.device import Compute
@@ -150,9 +150,9 @@ def test_the_kernel_is_checked_once_and_auto_heeds_it(
 
 
 def test_what_a_check_objects_to() -> None:
-    assert Check(1e-7, 1.0, 2.0).objection is None
-    assert Check(1e-3, 1.0, 2.0).objection == "it differs from float64 by 1e-03, more than 1e-05"
-    assert "slower here" in str(Check(1e-7, 2.0, 1.0).objection)
+    assert Check(1e-7, 1.0, 2.0).objection(1e-5) is None
+    assert Check(1e-3, 1.0, 2.0).objection(1e-5) == "it differs from float64 by 1e-03, more than 1e-05"
+    assert "slower here" in str(Check(1e-7, 2.0, 1.0).objection(1e-5))
 
 
 @needs_compiler
@@ -163,12 +163,12 @@ def test_a_run_goes_on_with_the_backend_that_it_began_with(
     asked = [a for a in RUN if not a.startswith("backend")]
     for slower, backend in ((True, "torch"), (False, "cpp")):
         monkeypatch.setattr(
-            "nne.population.factory.objection", lambda dtype, slower=slower: "slower" if slower else None
+            "nne.population.cpp.verification.objection", lambda dtype, slower=slower: "slower" if slower else None
         )
         assert train(*asked, f"run_dir={backend}").returncode == 0
         assert load_latest(tmp_path / backend / "checkpoints")[1].backend == backend
         monkeypatch.setattr(
-            "nne.population.factory.objection", lambda dtype, slower=slower: None if slower else "slower"
+            "nne.population.cpp.verification.objection", lambda dtype, slower=slower: None if slower else "slower"
         )
         done = train(f"resume={backend}", "trainer.max_steps=3")
         assert done.returncode == 0, done.stderr

@@ -2,17 +2,17 @@
 
 import hashlib
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 import torch
 
 from nne.population.base import Networks
-from nne.population.cpp.verification import REPEATS, Work, difference, rewarding, slice_of_work
 from nne.population.cuda import genotypes
 from nne.population.cuda.networks import CudaPopulation
 from nne.population.torch import Population
+from nne.population.verification import REPEATS, Check, Work, difference, rewarding, slice_of_work
 from nne.training.errors import UserError
 from nne.training.io.cache import remembered, user_cache
 
@@ -36,23 +36,6 @@ def missing(device: torch.device) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class Check:
-    """The largest error relative to float64, and milliseconds of the same work by the kernels and by PyTorch."""
-
-    error: float
-    kernel_milliseconds: float
-    torch_milliseconds: float
-
-    @property
-    def objection(self) -> str | None:
-        """Why the kernels should not be used, if so."""
-        if not self.error <= TOLERANCE:
-            return f"it differs from float64 by {self.error:.0e}, more than {TOLERANCE:.0e}"
-        slower = f"it is slower here: {self.kernel_milliseconds:.2f} ms against {self.torch_milliseconds:.2f} ms"
-        return slower if self.kernel_milliseconds > self.torch_milliseconds else None
-
-
 @cache
 def objection(device: torch.device) -> str | None:
     """Why the kernels, which are ready, should not be used in place of PyTorch, if so.
@@ -60,7 +43,7 @@ def objection(device: torch.device) -> str | None:
     What was found once is kept for this GPU, these versions and these kernels.
     """
     try:
-        return Check(**remembered(kept(device), lambda: asdict(measure(device)))).objection
+        return Check(**remembered(kept(device), lambda: asdict(measure(device)))).objection(TOLERANCE)
     except (UserError, RuntimeError) as failure:
         return str(failure)
     except (OSError, ValueError, TypeError) as error:
@@ -82,12 +65,12 @@ def measure(device: torch.device) -> Check:
     ours = CudaPopulation(work.topology, work.W, seen, device)
     error = difference(ours, work.x[:3], work.images, work.labels)
     theirs = Population(work.topology, work.W, seen, device, torch.bfloat16)
-    check = Check(error, *(milliseconds(networks, work) for networks in (ours, theirs)))
+    check = Check(error, *(seconds(networks, work) for networks in (ours, theirs)))
     log.debug("on a slice of work: %s", check)
     return check
 
 
-def milliseconds(networks: Networks, work: Work) -> float:
+def seconds(networks: Networks, work: Work) -> float:
     """The least of several times that an evaluation takes on the GPU."""
     device = networks.device
     path = rewarding(networks, work.x.to(device), work.images.to(device), work.labels.to(device))
@@ -98,5 +81,5 @@ def milliseconds(networks: Networks, work: Work) -> float:
         path()
         end.record()
         end.synchronize()
-        times.append(float(start.elapsed_time(end)))
+        times.append(float(start.elapsed_time(end)) / 1000)
     return min(times)
