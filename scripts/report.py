@@ -29,10 +29,10 @@ from reporting.animation import animate
 from reporting.sections import PARTS, Draw
 
 
-def experiments() -> tables.Experiments:
-    """The configuration of every experiment file."""
+def experiments(runs: list[Run]) -> tables.Experiments:
+    """The configuration of every experiment file that runs are of."""
     register(LEARNERS)
-    names = sorted(file.stem for file in (CONFIGS / "experiment").glob("*.yaml"))
+    names = sorted({run.experiment for run in runs} & {file.stem for file in (CONFIGS / "experiment").glob("*.yaml")})
     return {name: to_dict(check([f"experiment={name}"], False, CONFIGS, LEARNERS)[0].config) for name in names}
 
 
@@ -126,7 +126,7 @@ def report(folders: list[Path], out: Path, documents: list[Path], results: Path 
         instead = f"; write --out {folder.name.removeprefix('out=')}" * folder.name.startswith("out=")
         require(folder.is_dir(), f"there is no folder {folder}{instead}")
     runs = find_runs(folders)
-    sections = [*from_runs(runs, experiments()), *from_sweeps(runs), *from_analyses(folders), *unfinished(folders)]
+    sections = [*from_runs(runs, experiments(runs)), *from_sweeps(runs), *from_analyses(folders), *unfinished(folders)]
     if not sections:
         raise UserError(f"no run under {', '.join(map(str, folders))}; start one by: python scripts/train.py --help")
     try:

@@ -59,10 +59,13 @@ REPORTED = ("learner=my_learner.Perceptron", "--config-dir mine experiment=bars"
     [
         ("learner.selection=my_selection.truncation", ["data=embedded", *SMALL]),
         ("learner.rule=my_plasticity.hebb", ["data=embedded", "data.per_class=20", "trainer.max_steps=3"]),
-        ("learner=my_learner.Perceptron", ["data=embedded", "data.per_class=20", "trainer.max_steps=3"]),
+        pytest.param(
+            *("learner=my_learner.Perceptron", ["data=embedded", "data.per_class=20", "trainer.max_steps=3"]),
+            marks=pytest.mark.slow,
+        ),
         ("learner=my_rule.SignOfError", ["data=embedded", "data.per_class=20", "trainer.max_steps=3"]),
         ("data.source=my_data.bars", SMALL),
-        ("--config-dir mine experiment=bars", SMALL),
+        pytest.param("--config-dir mine experiment=bars", SMALL, marks=pytest.mark.slow),
     ],
 )
 def test_what_is_added_is_trained_resumed_evaluated_and_exported(place: Path, line: str, more: list[str]) -> None:

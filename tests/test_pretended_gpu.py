@@ -93,5 +93,6 @@ def test_the_benchmark_for_a_gpu_goes_on_where_a_part_fails(tmp_path: Path) -> N
         ("torch", "a generation, ms"),
         ("torch", "a generation of 50, ms"),
     } <= measured
+    assert {("torch", "generation of nne_apart_mnist10, ms"), ("torch", "epoch of sgd_mnist10, ms")} <= measured
     whole = {part for _, part in measured if part.startswith("nne_mnist10")}
     assert whole == {f"nne_mnist10{rest}" for rest in (" to 1.0%, s", " to its end, s", ", % of the test images")}

@@ -24,16 +24,17 @@ class Recorded:
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """What the function gives, in tensors of the caller's own."""
         with torch.cuda.device(inputs[0].device):
-            return self._replayed(inputs)
+            if self.graph is None or [t.shape for t in inputs] != [t.shape for t in self.inputs]:
+                self._record(inputs)
+            for held, given in zip(self.inputs, inputs, strict=True):
+                held.copy_(given)
+            self.replay()
+            return tuple(output.clone() for output in self.outputs)
 
-    def _replayed(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        if self.graph is None or [t.shape for t in inputs] != [t.shape for t in self.inputs]:
-            self._record(inputs)
-        for held, given in zip(self.inputs, inputs, strict=True):
-            held.copy_(given)
+    def replay(self) -> None:
+        """The recorded kernels once more, on what they were last given."""
         assert self.graph
         self.graph.replay()
-        return tuple(output.clone() for output in self.outputs)
 
     def _record(self, inputs: Sequence[Tensor]) -> None:
         self.inputs = [tensor.clone() for tensor in inputs]

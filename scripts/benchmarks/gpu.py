@@ -2,8 +2,9 @@
 
 Side by side in one run, for the paper's 2,000 images a generation and for 100: the CUDA kernels, PyTorch's products of
 the sparse layout, dense bfloat16 layers under ``torch.compile`` (timed on a few networks and scaled), and a step of the
-rank-1 strategy with as many networks. Then a population of 100,000, and the whole of ``experiment=nne_mnist10``. What
-the kernels compute is held against float64. A part that fails says so, and costs no other's result.
+rank-1 strategy with as many networks. Then a population of 100,000, the whole of ``experiment=nne_mnist10``, and a step
+of every other kind of learner. What the kernels compute is held against float64. A part that fails says so, and costs
+no other's result.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from nne.genome import draw
 from nne.learners.network import NetworkEvolution
 from nne.population.cuda.networks import CudaPopulation
 from nne.population.verification import difference, slice_of_work
-from nne.registry import composed
+from nne.registry import build, composed
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
@@ -36,6 +37,11 @@ PAPER = ("experiment=nne_mnist10_paper", "learner.test_individuals=2")
 WHOLE = ("experiment=nne_mnist10",)
 LEVELS = (0.788, 0.882)  # of the test images, by individuals: the paper's figure, and near the end
 EVERY = 20  # generations between two looks at it
+OTHERS = (
+    *("nne_filters_mnist10", "nne_deep_filters_mnist10", "nne_apart_mnist10", "nne_cnn", "adam_filters_mnist10"),
+    *("sgd_mnist10", "fa_mnist10", "ep_mnist10", "adam_features_h1000", "dnn_h1000", "dnn_reward_h1000"),
+)
+SMALLER: tuple[str, ...] = ()  # overrides of all experiments
 Row = dict[str, object]
 
 
@@ -84,6 +90,8 @@ def parts(learner: NetworkEvolution) -> dict[str, Callable[[], object]]:
     delta = torch.rand(N, dtype=torch.float64, device=learner.device)
     seen = population.gather(images)
     whole: dict[str, Callable[[], object]] = {"a generation": learner.step}
+    if learner.replay:
+        whole["a generation without the host"] = learner.replay.recorded.replay
     if isinstance(population, CudaPopulation):
         kernels, W = population.kernels, population.W
         weights = kernels.express(tile, W, rectified=False)
@@ -184,6 +192,13 @@ class Benchmark:
         yield {"path": path, "part": "nne_mnist10 to its end, s", "figure": passed}
         yield {"path": path, "part": "nne_mnist10, % of the test images", "figure": 100 * accuracy()}
 
+    def other(self, experiment: str) -> Iterator[Row]:
+        """A step of another learner."""
+        learner = build(composed(f"experiment={experiment}", *SMALLER), self.data, self.compute)
+        time = 1000 * seconds(learner.step, self.device, min(self.repeats, 3))
+        part = f"{learner.step_name} of {experiment}, ms"
+        yield {"path": learner.compute.backend, "part": part, "figure": time}
+
     def all(self) -> Iterator[Row]:
         """Every part."""
         pieces: list[tuple[str, Callable[[], Iterator[Row]]]] = [
@@ -197,7 +212,9 @@ class Benchmark:
                 (f"dense layers{of}", partial(self.dense, batch)),
                 (f"rank-1 ES{of}", partial(self.rank_one, batch)),
             ]
-        for name, piece in [*pieces, ("large population", self.many), ("nne_mnist10", self.whole)]:
+        pieces += [("large population", self.many), ("nne_mnist10", self.whole)]
+        pieces += [(each, partial(self.other, each)) for each in OTHERS]
+        for name, piece in pieces:
             try:
                 yield from piece()
             except (RuntimeError, ValueError, OSError) as failure:

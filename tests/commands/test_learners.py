@@ -20,7 +20,12 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("experiment", RUNS)
+QUICK = ("dnn_reward_h1000",)  # the others go on bit for bit in tests/test_conformance.py, too
+
+
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in RUNS]
+)
 def test_a_run_that_is_killed_and_resumed_equals_an_unbroken_one(
     experiment: str, train: Command, tmp_path: Path
 ) -> None:

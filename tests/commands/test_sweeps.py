@@ -19,7 +19,7 @@ LAUNCHERS = {
 
 
 @pytest.mark.parametrize(
-    "launcher", [pytest.param(name, marks=pytest.mark.slow if name == "submitit" else ()) for name in LAUNCHERS]
+    "launcher", [pytest.param(name, marks=() if name == "basic" else pytest.mark.slow) for name in LAUNCHERS]
 )
 def test_a_sweep_goes_on_after_a_failure_and_says_so(
     launcher: str, tmp_path: Path, train: Command, command: Command

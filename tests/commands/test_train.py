@@ -80,7 +80,11 @@ def test_a_run_leaves_everything_a_person_looks_for(unbroken: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "checkpoint_seconds"),
-    [(signal.SIGKILL, 1000), (signal.SIGTERM, 0.1), (signal.SIGINT, 0.1)],
+    [
+        pytest.param(signal.SIGKILL, 1000, marks=pytest.mark.slow),
+        (signal.SIGTERM, 0.1),
+        pytest.param(signal.SIGINT, 0.1, marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_stopped_at_a_random_moment_resumes_bit_for_bit(
     tmp_path: Path, unbroken: Path, number: signal.Signals, checkpoint_seconds: float

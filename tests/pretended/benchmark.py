@@ -19,6 +19,7 @@ def main() -> int:
     parts.PAPER += TINY  # type: ignore[assignment]
     parts.WHOLE += (*TINY, "trainer.max_steps=3", "learner.test_individuals=2")  # type: ignore[assignment]
     parts.LEVELS, parts.EVERY = (0.01,), 1  # type: ignore[assignment]
+    parts.OTHERS, parts.SMALLER = ("nne_apart_mnist10", "sgd_mnist10"), ("network.hidden=20",)  # type: ignore[assignment]
     sys.argv = ["benchmark.py", "gpu", "--data=embedded", "--device=cuda", "--repeats=1", "--json", sys.argv[1]]
     with gpu.pretended():
         return benchmark.main()

@@ -245,12 +245,13 @@ def pretended() -> Iterator[Counts]:
     from nne.training.graph import Recorded
 
     before = {name: getattr(torch.cuda, name) for name in [*answers, "Event"]}
-    replayed, pinned = Recorded.__call__, Tensor.pin_memory
+    called, replayed, pinned = Recorded.__call__, Recorded.replay, Tensor.pin_memory
     for name, answer in answers.items():
         setattr(torch.cuda, name, lambda *_, answer=answer: answer)
     torch.cuda.Event = _Event  # type: ignore[assignment, misc]
     Tensor.pin_memory = _as_it_is  # type: ignore[assignment, method-assign]
     Recorded.__call__ = _not_recorded  # type: ignore[method-assign]
+    Recorded.replay = lambda self: None  # type: ignore[method-assign]
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     lifted = torch._C._only_lift_cpu_tensors()
     torch._C._set_only_lift_cpu_tensors(True)
@@ -262,6 +263,6 @@ def pretended() -> Iterator[Counts]:
         torch.__future__.set_overwrite_module_params_on_conversion(False)
         for name, function in before.items():
             setattr(torch.cuda, name, function)
-        Recorded.__call__ = replayed  # type: ignore[method-assign]
+        Recorded.__call__, Recorded.replay = called, replayed  # type: ignore[method-assign]
         Tensor.pin_memory = pinned  # type: ignore[method-assign]
         torch.use_deterministic_algorithms(False)

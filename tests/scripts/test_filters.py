@@ -37,7 +37,7 @@ def test_what_evolution_gains_of_what_gradients_gain(tmp_path: Path) -> None:
     assert (nothing["taken away"], nothing["test accuracy, %"]) == ("nothing", "97.00 ± 1.00")
     assert filters.learning(runs, {}) is not None
     assert (rough["taken away"], rough["lost"], rough["seeds"]) == ("rough patterns", "2.00", "0")
-    asked = {row["question"]: row for row in evolutions.filters_questions(runs, report.experiments())}
+    asked = {row["question"]: row for row in evolutions.filters_questions(runs, report.experiments(runs))}
     assert asked[evolutions.AS_IT_IS]["individuals"] == "97.00 ± 1.00"
     assert asked["5. a cap on the hidden layer"]["individuals"] == "90.00"
     assert asked["groups, each with images of its own"]["otherwise"] == "`learner.groups=4`"

@@ -17,7 +17,6 @@ from nne.training.cli import check, register
 from nne.training.config import to_dict
 from nne.training.io.results import Run, find_runs, insert, markdown, settings, spread
 from reporting import tables
-from reporting.sections import PARTS
 from tests.conftest import Command, call
 
 FIGURES = ("table1", "table2", "dopamine", "learning", "figure2", "trajectories", "figure3b", "caps", "linear")
@@ -60,10 +59,12 @@ def test_table_1_holds_runs_of_the_experiment_as_it_is_written_and_no_others(tmp
     finished(tmp_path / "shorter", "sgd_mnist10", "trainer.max_steps=3", test_accuracy=0.1)
     finished(tmp_path / "other digits", "sgd_mnist10", dataset="embedded", test_accuracy=0.1)
     finished(tmp_path / "nne", "nne_mnist5", **evolved(0.95))
-    other, shorter = tables.others(find_runs([tmp_path]), report.experiments())
+    runs = find_runs([tmp_path])
+    known = report.experiments(runs)
+    other, shorter = tables.others(runs, known)
     assert (other["otherwise"], other["ours"]) == ("`learner.learning_rate=0.5`", "10.00")
     assert shorter["otherwise"] == "`trainer.max_steps=3`"
-    rows = tables.table_1(find_runs([tmp_path]), report.experiments())
+    rows = tables.table_1(runs, known)
     assert [(row["model"], row["digits"]) for row in rows] == [("NNE", "0 to 4"), ("SGD", "0 to 9")]
     assert rows[0] | {"ours": "95.00", "difference": "+2.90", "paper": "92.1", "seeds": "0"} == rows[0]
     sgd = {"paper": "88.2 ± 0.75", "ours": "91.00 ± 1.00", "difference": "+2.80", "seeds": "0,1", "seconds": "9"}
@@ -71,8 +72,8 @@ def test_table_1_holds_runs_of_the_experiment_as_it_is_written_and_no_others(tmp
 
 
 def test_every_cell_of_both_tables_is_an_experiment() -> None:
-    known = report.experiments()
-    assert {cell[2] for cell in (*tables.TABLE_1, *tables.TABLE_2)} <= known.keys()
+    known = {file.stem for file in (CONFIGS / "experiment").glob("*.yaml")}
+    assert {cell[2] for cell in (*tables.TABLE_1, *tables.TABLE_2)} <= known
     assert {cell[3] for cell in tables.TABLE_1} == {92.1, 78.8, 91.6, 85.6, 96.0, 88.2, None}
     assert {cell[3] for cell in tables.TABLE_2} == {90.34, 92.56, 86.84, 90.21, 84.84, 90.76}
 
@@ -80,7 +81,10 @@ def test_every_cell_of_both_tables_is_an_experiment() -> None:
 def test_settings_are_what_differs_from_the_experiment(tmp_path: Path) -> None:
     other = "learner.rule=text", "features.standardise=false"
     run = finished(tmp_path / "run", "dnn_h1000", "seed=3", "data=mnist", *other)
-    assert settings(run, report.experiments()["dnn_h1000"]) == {"features.standardise": False, "learner.rule": "text"}
+    assert settings(run, report.experiments([run])["dnn_h1000"]) == {
+        "features.standardise": False,
+        "learner.rule": "text",
+    }
 
 
 def test_readings_stand_side_by_side_at_each_width(tmp_path: Path) -> None:
@@ -97,7 +101,8 @@ def test_readings_stand_side_by_side_at_each_width(tmp_path: Path) -> None:
         ("i", ["dnn_h1000", *otherwise], 0.5),
     ):
         finished(tmp_path / name, *overrides, test_accuracy=accuracy)
-    rows = tables.readings(find_runs([tmp_path]), report.experiments())
+    runs = find_runs([tmp_path])
+    rows = tables.readings(runs, report.experiments(runs))
     assert [list(row.values()) for row in rows] == [
         ["`reward_prediction_drawn`", "30000", "raw pixels, averaged weights", "", "", "93.0 (1)"],
         ["`gated`", "1", "", "84.0 ± 1.0 (2)", "90.0 (1)", ""],
@@ -148,7 +153,8 @@ def test_variants_of_an_experiment_answer_the_papers_questions(tmp_path: Path) -
     ):
         finished(tmp_path / name, "nne_mnist10", *overrides, **evolved(accuracy))
     finished(tmp_path / "other digits", "nne_mnist10", dataset="embedded", **evolved(0.1))
-    runs, known = find_runs([tmp_path]), report.experiments()
+    runs = find_runs([tmp_path])
+    known = report.experiments(runs)
     asked = [(row["question"], row["otherwise"], row["individuals"]) for row in evolutions.questions(runs, known)]
     assert asked == [
         ("the experiment as it is", "", "89.00 ± 1.00"),
@@ -269,8 +275,4 @@ def test_where_there_is_nothing_to_report_it_says_so(tmp_path: Path) -> None:
 
 
 def test_parts_without_runs_are_left_out() -> None:
-    known = report.experiments()
-    assert report.from_runs([], known) == []
-    for part in PARTS:
-        assert all(make([], known) == [] for make in part.tables.values())
-        assert all(draw([], known) is None for draw in part.figures.values())
+    assert report.from_runs([], {}) == []

@@ -55,7 +55,7 @@ def test_a_curve_is_the_mean_over_seeds_and_settings_are_told_apart(tmp_path: Pa
         finished(tmp_path / f"{seed}", "nne_mnist10", f"seed={seed}", test_accuracy=accuracy)
         finished(tmp_path / f"tanh {seed}", "nne_mnist10", "learner.expression=tanh", f"seed={seed}", test_accuracy=0.5)
     runs = find_runs([tmp_path])
-    figure, (by_step, _) = pictures.learning_curves(runs, report.experiments())
+    figure, (by_step, _) = pictures.learning_curves(runs, report.experiments(runs))
     lines = {line.get_label(): line for line in by_step.get_lines() if not str(line.get_label()).startswith("_")}
     assert list(lines) == ["nne_mnist10", "nne_mnist10, learner.expression=tanh"]
     assert np.asarray(lines["nne_mnist10"].get_ydata()) == pytest.approx([50, 85])

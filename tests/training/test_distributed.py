@@ -36,7 +36,10 @@ def test_every_item_is_one_worker_s_and_blocks_stay_whole(items: int, block: int
     assert max(blocks) - min(blocks) <= 1
 
 
-@pytest.mark.parametrize(("backend", "counts"), [("torch", [2]), pytest.param("cpp", [3], marks=needs_compiler)])
+@pytest.mark.parametrize(
+    ("backend", "counts"),
+    [pytest.param("torch", [2], marks=pytest.mark.slow), pytest.param("cpp", [3], marks=needs_compiler)],
+)
 def test_the_same_bits_for_any_number_of_workers(
     backend: str, counts: list[int], tmp_path: Path, train: Command
 ) -> None:

@@ -117,7 +117,13 @@ def rounded(case: Case, x: Tensor) -> Tensor:
     return torch.stack(result)
 
 
-@pytest.mark.parametrize("shape", [Shape(*block, parts) for block in fused.BLOCKS for parts in (1, 2)])
+SHAPES = [Shape(*block, parts) for block in fused.BLOCKS for parts in (1, 2)]
+QUICK = (Shape(4, 2, 1), Shape(2, 4, 2), Shape(2, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "shape", [pytest.param(shape, marks=() if shape in QUICK else pytest.mark.slow) for shape in SHAPES]
+)
 @settings(max_examples=2)
 @given(
     data=st.data(),
@@ -222,7 +228,9 @@ def test_a_network_that_does_not_fit_says_so() -> None:
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no CUDA toolkit here")
-@pytest.mark.parametrize("capability", ["80", "90", "100"])
+@pytest.mark.parametrize(
+    "capability", ["90", pytest.param("80", marks=pytest.mark.slow), pytest.param("100", marks=pytest.mark.slow)]
+)
 def test_it_compiles_for_real_gpus_without_spills(capability: str, tmp_path: Path) -> None:
     macros = [fused.Sizes(785, 10, 26).macros(*block) for block in fused.BLOCKS]
     for source, defined in [(genotypes.SOURCE, {}), *((SOURCE, each) for each in macros)]:

@@ -21,6 +21,7 @@ from nne.training.errors import UserError
 
 COUNT = 12
 WORST = {"8 x 8": 0.6}
+QUICK = ("28 x 28, as it is", "8 x 8", "photo with a shadow", "squared paper", "white ink, transparent", "thin pen")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,9 @@ def network() -> nn.Module:
     return learner.as_module()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in KINDS]
+)
 def test_pictures_are_read_as_well_as_the_original_pixels(
     kind: str, network: nn.Module, digits: Dataset, tmp_path: Path
 ) -> None:
