@@ -184,8 +184,13 @@ def allele_means(fitness: Tensor, sums: Callable[[Tensor], Tensor]) -> AlleleMea
     N = fitness.shape[-1]
     rows = round_for_exact_sum(torch.stack([fitness, torch.ones_like(fitness)], dim=-2))
     told, (total, carriers) = rows[..., 0, :], sums(rows).unbind(dim=-2)
-    whole, others = told.sum(dim=-1, keepdim=True), N - carriers
+    whole = told.sum(dim=-1, keepdim=True)
+    return means_of(total, carriers, whole, exact_sum((told - whole / N).square()) / N, N)
+
+
+def means_of(total: Tensor, carriers: Tensor, whole: Tensor, variance: Tensor, N: int) -> AlleleMeans:
+    """From sums of fitness over the carriers of each allele, how many these are, and sums over all ``N``."""
+    others = N - carriers
     f = torch.where(carriers > 0, total / carriers, 0.0)
     f_bar = torch.where(others > 0, (whole - total) / others, 0.0)
-    variance = exact_sum((told - whole / N).square()) / N
     return AlleleMeans(f, f_bar, carriers / N, variance, N)

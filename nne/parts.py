@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nne.fitness import AlleleMeans, exact_sum, round_for_exact_sum
+from nne.fitness import AlleleMeans, exact_sum, means_of, round_for_exact_sum
 from nne.given import as_numbers
 from nne.training.errors import require
 
@@ -66,11 +66,9 @@ def means_by_part(fitness: Tensor, parts: Parts, sums: Callable[[Tensor, Parts],
     N = fitness.shape[1]
     rows = round_for_exact_sum(fitness)
     total, carriers = sums(rows, parts)
-    whole, others = rows.sum(dim=1), N - carriers
-    f = torch.where(carriers > 0, total / carriers, 0.0)
-    f_bar = torch.where(others > 0, (whole[parts.row] - total) / others, 0.0)
+    whole = rows.sum(dim=1)
     variance = exact_sum((rows - whole[:, None] / N).square()) / N
-    return AlleleMeans(f, f_bar, carriers / N, variance[parts.row], N)
+    return means_of(total, carriers, whole[parts.row], variance[parts.row], N)
 
 
 def parts_by_class(hidden: int, classes: int, each: int) -> Tensor:

@@ -129,7 +129,7 @@ def summary(folder: Path) -> dict[str, Any]:
 def without_times(result: dict[str, Any]) -> dict[str, Any]:
     """A summary less what may differ between two runs with the same result."""
     config = {**result["config"], "run_dir": None, "resume": None, "trainer": None}
-    volatile = ("seconds", "overhead_seconds", "peak_memory_gib", "command", "config")
+    volatile = ("seconds", "overhead_seconds", "peak_memory_gib", "command", "git_commit", "config")
     return {**{k: v for k, v in result.items() if k not in volatile}, "config": config}
 
 

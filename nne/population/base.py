@@ -20,12 +20,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Tiling:
-    """How much is computed at once, and the most images that are laid out (gathered) at once."""
+    """How much is computed at once: genotypes, and images that are laid out (``gathered``).
+
+    Of these, PyTorch multiplies so many ``images`` and hidden ``units`` at once.
+    """
 
     genotypes: int
-    images: int
-    units: int
     gathered: int
+    images: int = 1
+    units: int = 1
 
     def within(self, slots: int, bytes_each: int, memory: int) -> "Tiling":
         """Smaller where the weights of a tile, or the gathered pixels, would take more than ``memory`` bytes."""

@@ -18,8 +18,8 @@ from nne.training.errors import UserError, first_line
 
 MEMORY_SHARE = 1 / 32  # of the device's memory, for the parameters of a tile
 TILING = {
-    "cpu": Tiling(genotypes=64, images=128, units=1, gathered=2048),
-    "cuda": Tiling(genotypes=512, images=1024, units=1, gathered=2048),
+    "cpu": Tiling(genotypes=64, gathered=2048, images=128),
+    "cuda": Tiling(genotypes=512, gathered=2048, images=1024),
 }
 
 

@@ -23,8 +23,8 @@ from nne.training.device import total_memory
 from nne.training.models.network import Topology, fire
 
 TILING = {  # for a core's cache, and for a full grid
-    "cpu": Tiling(genotypes=64, images=128, units=100, gathered=2048),
-    "cuda": Tiling(genotypes=512, images=2048, units=50, gathered=2048),
+    "cpu": Tiling(genotypes=64, gathered=2048, images=128, units=100),
+    "cuda": Tiling(genotypes=512, gathered=2048, images=2048, units=50),
 }
 
 

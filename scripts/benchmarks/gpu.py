@@ -156,9 +156,10 @@ class Benchmark:
 
     def dense(self, batch: int | None) -> Iterator[Row]:
         """The same networks as full layers."""
-        some = self.data.train_images[:batch]
-        run = dense_layers(some, 1000, len(self.data.classes))
-        scale = self.paper(batch, "torch").learner.population / DENSE
+        some, config = self.data.train_images[:batch], self.paper(batch, "torch")
+        assert config.network
+        run = dense_layers(some, config.network.layers[0], len(self.data.classes))
+        scale = config.learner.population / DENSE
         time = 1000 * scale * seconds(run, self.device, self.repeats)
         yield {"images": len(some), "path": "dense, compiled", "part": "evaluate, ms", "figure": time}
 

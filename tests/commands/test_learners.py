@@ -55,6 +55,7 @@ def test_a_run_that_is_killed_and_resumed_equals_an_unbroken_one(
     assert wanted[experiment] in events.Tags()["histograms"]
 
 
+@pytest.mark.slow
 def test_a_sweep_over_rules_makes_the_gram_matrix_once(
     train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

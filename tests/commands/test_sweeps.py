@@ -94,6 +94,7 @@ def test_finetuning_side_by_side_evolves_first(tmp_path: Path, command: Command)
     assert len(list(tmp_path.rglob("evolved/summary.json"))) == 2
 
 
+@pytest.mark.slow
 def test_a_sweep_over_experiments_has_a_folder_for_each(tmp_path: Path, train: Command) -> None:
     small = [a for a in JOBS if not a.startswith("experiment")]
     sweep = ["-m", "experiment=nne_mnist10,nne_mnist5", *small, "learner.genes=100", "seed=0,1", "hydra.sweep.dir=mine"]

@@ -26,12 +26,13 @@ def _register() -> None:
     assert spec
     assert spec.origin
     home, source = Path(spec.origin).parent, Path(__file__).with_name("guard.cpp")
-    library = Path(tempfile.mkdtemp()) / "guard.so"
     where = [f"-I{home}/include", f"-L{home}/lib", "-ltorch_cpu", "-lc10"]
-    line = ["c++", "-std=c++20", "-shared", "-fPIC", str(source), "-o", str(library), *where]
-    subprocess.run(line, check=True, capture_output=True)
-    for name in (home / "lib" / "libtorch_global_deps.so", home / "lib" / "libtorch_cpu.so", library):
-        ctypes.CDLL(str(name), mode=ctypes.RTLD_GLOBAL)
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "guard.so"
+        line = ["c++", "-std=c++20", "-shared", "-fPIC", str(source), "-o", str(library), *where]
+        subprocess.run(line, check=True, capture_output=True)
+        for name in (home / "lib" / "libtorch_global_deps.so", home / "lib" / "libtorch_cpu.so", library):
+            ctypes.CDLL(str(name), mode=ctypes.RTLD_GLOBAL)
 
 
 _register()

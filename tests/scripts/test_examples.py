@@ -24,6 +24,7 @@ def example(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *words], cwd=EXAMPLES, capture_output=True, text=True, timeout=HANGS)
 
 
+@pytest.mark.slow
 def test_all_clauses_of_the_planted_file_are_satisfied() -> None:
     done = example("maxsat.py", "planted.cnf")
     assert done.returncode == 0, done.stderr

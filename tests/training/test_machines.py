@@ -156,6 +156,7 @@ def test_what_a_check_objects_to() -> None:
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_backend_that_it_began_with(
     tmp_path: Path, train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

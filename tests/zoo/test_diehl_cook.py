@@ -67,6 +67,7 @@ def test_one_image_does_what_the_equations_say() -> None:
         torch.testing.assert_close(ours.theta, theirs.theta)
 
 
+@pytest.mark.slow
 def test_it_learns_without_labels_and_every_neuron_keeps_its_sum() -> None:
     learner, digits = made("learner.milliseconds=150", "learner.batch=5", "learner.theta_plus=0.2")
     for _ in range(4):

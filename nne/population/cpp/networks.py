@@ -35,8 +35,6 @@ class KernelPopulation(SparseNetworks):
         memory = int(total_memory(CPU) * MEMORY_SHARE)
         self.tiling = Tiling(
             genotypes=min(1024, max(memory // W.n // LANES, 1) * LANES),
-            images=kernel.AT_ONCE,
-            units=first.units,
             gathered=min(512, max(memory // (8 * len(edge) + 1), 1)),
         )
         self.classes = topology.classes

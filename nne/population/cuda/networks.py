@@ -46,7 +46,7 @@ class CudaPopulation(SparseNetworks):
         of_weights = len(slots) * 4
         most = max(memory // (of_weights * GROUP), 1) * GROUP
         gathered = max(memory // (2 * sizes.rows * FILLED), 1) * FILLED
-        self.tiling = Tiling(min(most, 2048), FILLED, topology.first.units, min(gathered, 2**14))
+        self.tiling = Tiling(min(most, 2048), min(gathered, 2**14))
         self.block = GROUP
         self.rows = W.rows(slots)
         self.use(self.rows)

@@ -134,6 +134,7 @@ def test_what_the_kernel_cannot_do_is_said(override: str, said: str, train: Comm
     assert said in done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_compiler_pytorch_does_it(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
