@@ -33,7 +33,7 @@ CASES: dict[str, tuple[list[str], float, float]] = {  # overrides; waits and upl
     "apart": ([*EVOLVING, *APART], 1, 2),
     "filters_by_gradients": (["experiment=adam_filters_mnist10", *DIGITS, *LAYERS], 1, 3),
     "module": (["experiment=nne_cnn", *DIGITS, "learner.genes=100", "learner.population=10"], 1, 1),
-    "linear": (["experiment=nne_linear", "learner.genes=500"], 2.5, 0),
+    "linear": (["experiment=nne_linear", "learner.genes=500"], 2, 0),
     "feedback": (["experiment=kp_mnist10", *DIGITS, "network.hidden=[30,20]"], 1, 1),
     "perturbation": (["experiment=np_mnist10", *DIGITS, "network.hidden=40", "learner.batch=200"], 1, 5),
     "equilibrium": (["experiment=ep_mnist10", *DIGITS, "network.hidden=40"], 1, 1),
@@ -42,7 +42,7 @@ CASES: dict[str, tuple[list[str], float, float]] = {  # overrides; waits and upl
     "reward_stdp": (["experiment=rstdp_mnist10", *DIGITS, "learner.neurons=5", "learner.batch=200"], 1, 2),
     "competing": (["experiment=kh_mnist10", *DIGITS, "features.width=60", "features.epochs=2"], 1, 1),
     "features": (["experiment=adam_features_h1000", *DIGITS, "features.width=100"], 1, 0),
-    "dual": (["experiment=dnn_reward_h1000", *DIGITS, "features.width=100"], 1, 0),
+    "dual": (["experiment=dnn_reward_h1000", *DIGITS, "features.width=100"], 0, 0),
 }
 QUICK = ("evolution",)
 
