@@ -71,11 +71,13 @@ def kept(path: Path, make: Callable[[], Tensor]) -> Tensor:
         return load_file(path)["weights"]  # type: ignore[no-any-return]
     except (OSError, SafetensorError, KeyError):
         weights = make()
-    with suppress(OSError):
+    partial = path.with_suffix(f".{os.getpid()}")
+    with suppress(OSError, SafetensorError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}")
         save_file({"weights": weights.cpu()}, partial)
         partial.replace(path)
+    with suppress(OSError):
+        partial.unlink(missing_ok=True)
     return weights
 
 

@@ -7,6 +7,8 @@ from torch import Tensor
 from nne.fitness import exact_sum
 from nne.training.errors import UserError, first_line, require
 
+NOBODY = -(2.0**498)  # the fitness of a generation of which nobody is feasible: no other is so low
+
 
 def as_numbers(given: ArrayLike | Tensor, like: Tensor, expected: str = "fitness must be numbers") -> Tensor:
     """What was given, as a tensor of the type and device of ``like``.
@@ -21,12 +23,15 @@ def as_numbers(given: ArrayLike | Tensor, like: Tensor, expected: str = "fitness
 
 
 def feasible(delta: Tensor) -> Tensor:
-    """Fitness ``[..., N]`` with numbers for ``-inf``: as far below the least other as that is below their mean."""
+    """Fitness ``[..., N]`` with numbers for ``-inf``: as far below the least other as that is below their mean.
+
+    Where all are ``-inf``, a number that any fitness is above.
+    """
     out = torch.isneginf(delta)
     count = (~out).sum(dim=-1, keepdim=True)
     least = torch.where(out, float("inf"), delta).amin(dim=-1, keepdim=True)
     mean = exact_sum(torch.where(out, 0.0, delta))[..., None] / count
-    return torch.where(out, torch.where(count > 0, 2 * least - mean, 0.0), delta)
+    return torch.where(out, torch.where(count > 0, 2 * least - mean, NOBODY), delta)
 
 
 def frequencies(p0: float | ArrayLike | Tensor, genes: int) -> Tensor:

@@ -22,7 +22,7 @@ from nne.genome import draw_keyed, initial_frequencies
 from nne.given import as_numbers, feasible
 from nne.identity import must_belong, written
 from nne.population.cpp import kernel
-from nne.training.errors import at_least, one_of, require
+from nne.training.errors import at_least, one_of, require, within
 from nne.training.learner import Metrics, State
 from nne.training.seeding import key
 
@@ -105,8 +105,9 @@ class Islands(Evolution):
         delta = feasible(-delta if self.minimise else delta)
         right = bool((delta.abs() <= LARGEST).all())
         require(right, f"fitness must be finite numbers of at most {LARGEST:.0e} in size")
-        x, memory = self.ask(), self.memory.clone()
         strength = self.epsilon if epsilon is None else epsilon
+        within("epsilon", strength, 0, float("inf"))
+        x, memory = self.ask(), self.memory.clone()
         p, memory, figures = self.select(self.p, memory, delta, strength, self.tiles_of(x), border)
         told = dict(zip(FIGURES, self.told(p, delta, figures), strict=False))
         fittest, best = told.pop("fittest").long(), told["fitness/best"]

@@ -19,12 +19,14 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nne.evolution import Individual
+from nne.evolution import LARGEST, Individual
 from nne.fitness import Transform, chosen_transform
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.given import as_numbers, feasible, frequencies
+from nne.identity import must_belong, written
 from nne.training.errors import at_least, one_of, require, within
 from nne.training.learner import Metrics, State
+from nne.training.plugin import name_of
 from nne.training.seeding import generator
 
 BLOCK = 2**22  # alleles of which children are made at once
@@ -95,7 +97,7 @@ class WrightFisher:
         self.recombination, self.linkage = recombination, linkage
         self.mutation = mutation
         self.selection, self.epsilon, self.share = selection, epsilon, share
-        self.transform = chosen_transform(fitness)
+        self.fitness, self.transform = name_of(fitness), chosen_transform(fitness)
         self.dominance = dominance
         self.minimise = minimise
         self.seed = seed
@@ -108,7 +110,7 @@ class WrightFisher:
     @property
     def p(self) -> Tensor:
         """``[n]`` float64, the allele frequencies of those who live."""
-        return self.genomes.flatten(0, 1).double().mean(dim=0)
+        return self.genomes.flatten(0, 1).sum(dim=0).double() / (self.N * self.genomes.shape[1])
 
     def ask(self) -> Tensor:
         """What the individuals express, ``x: [N, n]`` bool."""
@@ -126,16 +128,18 @@ class WrightFisher:
 
         Returns:
             Figures to log, of the parents; ``population/linkage`` is the mean of ``r^2`` over ``PAIRS`` pairs of genes,
-            which in linkage equilibrium is about ``1 / N``.
+            which in linkage equilibrium is about ``1 / (ploidy N)``.
 
         Raises:
-            UserError: fitness that is not ``N`` finite numbers, or that nobody asked for; nothing has changed then.
+            UserError: fitness that is not ``N`` numbers of at most 10^150 in size, or that nobody asked for. Nothing
+                has changed then.
         """
         require(self.asked, f"ask for generation {self.generation} before you tell its fitness")
         told = as_numbers(fitness, torch.empty(0, dtype=torch.float64, device=self.genomes.device))
         require(told.shape == (self.N,), f"fitness must be of shape [{self.N}], got {list(told.shape)}")
         delta = feasible(-told if self.minimise else told)
-        require(bool(delta.isfinite().all()), "fitness must be finite numbers")
+        right = bool((delta.abs() <= LARGEST).all())
+        require(right, f"fitness must be finite numbers of at most {LARGEST:.0e} in size")
         fittest = int(delta.argmax())
         best = float(-delta[fittest] if self.minimise else delta[fittest])
         if best < self.best.fitness if self.minimise else best > self.best.fitness:
@@ -212,14 +216,23 @@ class WrightFisher:
             "generation": torch.tensor(self.generation),
             "best": self.best.x,
             "best_fitness": torch.tensor(self.best.fitness, dtype=torch.float64),
+            "belongs_to": written(self.identity),
         }
+
+    @property
+    def identity(self) -> str:
+        """What a state belongs to."""
+        inheritance = ("recombination", "linkage", "mutation", "dominance")
+        names = ("selection", "epsilon", "share", "fitness", "minimise", *inheritance, "seed")
+        return " ".join(f"{name}={getattr(self, name)}" for name in names)
 
     def load_state_dict(self, state: State) -> None:
         """Go on from a saved generation.
 
         Raises:
-            UserError: the state is of another population.
+            UserError: the state is of another population, or of one with other settings.
         """
+        must_belong(state, self.identity, "population")
         shape = self.genomes.shape
         fits = state.keys() == self.state_dict().keys() and state["genomes"].shape == shape
         require(fits, f"the checkpoint does not hold genomes {list(shape)}: it is of another population")

@@ -13,6 +13,7 @@ it is called again: what is finished is skipped, what is broken off is resumed. 
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -102,8 +103,13 @@ def plan(scale: str, out: Path) -> Iterator[tuple[Stage | Analysis, int, int, fl
 
 
 def call(script: str, *words: str) -> int:
-    """Run one of the scripts beside this one; its exit code."""
-    return subprocess.run([sys.executable, str(SCRIPTS / script), *words], env=os.environ).returncode
+    """Run one of the scripts beside this one; its exit code. Ctrl-C reaches it, too, and it has time to save."""
+    process = subprocess.Popen([sys.executable, str(SCRIPTS / script), *words], env=os.environ)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def reproduce(scale: str, out: Path, only_plan: bool) -> int:
@@ -131,7 +137,7 @@ def reproduce(scale: str, out: Path, only_plan: bool) -> int:
         if code >= 128 or code < 0:
             raise UserError(f"stopped in {stage.name}; go on with: {provenance.command()}")
         failed += [stage.name] * bool(code)
-    call("report.py", str(out), "--out", str(out / "report"))
+    failed += ["the report"] * bool(call("report.py", str(out), "--out", str(out / "report")))
     if failed:
         print(f"error: {len(failed)} stages failed: {', '.join(failed)}; call this again to try them", file=sys.stderr)
     return len(failed)

@@ -164,6 +164,17 @@ def test_a_frozen_run_resumes_bit_for_bit(small: Config, digits: Dataset, fp32: 
     assert state_sha256(resumed.state_dict()) == state_sha256(unbroken.state_dict())
 
 
+def test_a_generation_without_anybody_feasible_is_forgotten_at_the_next() -> None:
+    evolution = Evolution(genes=30, population=20)
+    before = evolution.p
+    evolution.ask()
+    evolution.tell(torch.full((20,), -float("inf")))
+    assert torch.allclose(evolution.p, before)
+    x = evolution.ask()
+    evolution.tell(-x.sum(dim=1).double())
+    assert evolution.best.fitness == -float(x.sum(dim=1).min())
+
+
 def test_the_best_individual_so_far_is_kept_and_saved() -> None:
     evolution = Evolution(genes=30, population=20, seed=5)
     assert evolution.best.fitness == -float("inf")

@@ -152,7 +152,9 @@ def test_it_goes_on_where_it_was() -> None:
         resumed.tell(ones(resumed.ask()))
     assert torch.equal(whole.genomes, resumed.genomes)
     with pytest.raises(UserError, match="does not hold genomes"):
-        WrightFisher(20, 31, ploidy=2).load_state_dict(half.state_dict())
+        WrightFisher(20, 31, ploidy=2, mutation=0.01, seed=5).load_state_dict(half.state_dict())
+    with pytest.raises(UserError, match=r"the checkpoint is of .* mutation=0\.01 .*; this population"):
+        WrightFisher(20, 30, ploidy=2, seed=5).load_state_dict(half.state_dict())
 
 
 @pytest.mark.parametrize(

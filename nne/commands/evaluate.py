@@ -55,7 +55,7 @@ def table(counts: Tensor, classes: tuple[int, ...]) -> Table:
         right, most = float(counts[i, i]), int(wrong[i].argmax())
         images, called = float(counts[i].sum()), float(counts[:, i].sum())
         error = f"{classes[most]} ({100 * float(wrong[i, most]) / images:.1f} %)" if wrong[i].any() else ""
-        shares = f"{100 * right / images:.2f}", f"{100 * right / called:.2f}" if called else ""
+        shares = f"{100 * right / images:.2f}" if images else "", f"{100 * right / called:.2f}" if called else ""
         rows.add_row(str(name), f"{images:,.0f}", *shares, error)
     return rows
 

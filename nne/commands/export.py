@@ -1,8 +1,8 @@
 """What a run has learnt, for others to use: `python scripts/export.py run=PATH [out=PATH/export]`.
 
 Writes the network as an ordinary torch.nn.Module (network.safetensors) and for any other runtime (network.onnx): the
-commonest genotype of an evolution, the network of everything else. Both take images [B, 784] in [0, 1], white on black
-as in MNIST, and give logits [B, classes].
+commonest genotype of an evolution, the network of everything else. Both take images [B, inputs] in [0, 1], white on
+black as in MNIST, and give logits [B, classes].
 """
 
 from pathlib import Path

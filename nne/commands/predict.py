@@ -30,6 +30,7 @@ from nne.training.run import load_run
 KEYS: dict[str, str | None] = {"run": None, "out": ""}
 SHOW = "--show"
 MOST_DRAWN = 30
+AT_ONCE = 500  # images, whose hidden layers are all there at once
 KINDS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".avif"}
 
 
@@ -59,7 +60,9 @@ def predict(folder: Path, patterns: list[str], out: Path | None = None, show: bo
     fits = f"run={folder}: {data.name} has images of {inputs} pixels; pictures are made into 28 x 28, as MNIST's"
     require(inputs == SIDE**2, fits)
     network = learner.as_module()
-    tested, labels = torch.no_grad()(network)(data.test_images.cpu()), data.test_labels.cpu()
+    with torch.no_grad():
+        tested = torch.cat([network(some) for some in torch.split(data.test_images.cpu(), AT_ONCE)])
+    labels = data.test_labels.cpu()
     answers = answers_to(files, digits, notes, network, temperature(tested, labels), data.classes)
     right = float((tested.argmax(dim=1) == labels).double().mean())
     done = f"{learner.step_name} {metadata.step}"

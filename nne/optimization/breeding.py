@@ -5,6 +5,7 @@ import numpy as np
 from nne.optimization.pyramid import Genotypes, Numbers, Search
 
 PARENTS = 50
+ATTEMPTS = 100  # to breed a child that is new
 CROSSED = 0.5  # the share of children that have two parents
 
 
@@ -18,9 +19,8 @@ def breeding(n: int, rng: np.random.Generator) -> Search:
     population: Genotypes = rng.random((PARENTS, n)) < 0.5
     fitness = yield population
     while True:
-        children = bred(population, fitness, rng)
-        if not len(children):
-            continue
+        attempts = (bred(population, fitness, rng) for _ in range(ATTEMPTS))
+        children = next((each for each in attempts if len(each)), population[:1])  # of few genes, all may be known
         told = yield children
         population, fitness = np.concatenate([children, population]), np.concatenate([told, fitness])
         fittest = np.argsort(-fitness, kind="stable")[:PARENTS]

@@ -68,7 +68,7 @@ def checked(fitness: ArrayLike | Tensor, N: int, minimise: bool = False) -> Numb
         UserError: it is not ``N`` numbers, or some are none or without bounds.
     """
     on_cpu = torch.empty(0, dtype=torch.float64)
-    told = as_numbers(fitness, on_cpu, f"fitness must be {N} numbers").detach().numpy()
+    told = as_numbers(fitness, on_cpu, f"fitness must be {N} numbers").detach().numpy().copy()
     require(told.shape == (N,), f"fitness must be of shape [{N}], got {list(told.shape)}")
     told = -told if minimise else told
     wrong = np.isnan(told) | (told == np.inf)

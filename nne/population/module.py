@@ -30,7 +30,8 @@ class ModulePopulation(Networks):
     gains) are links too, and what they weigh is added to the module's own initial values. Buffers stay as they are.
 
     Args:
-        module: maps inputs ``[B, ...]`` to outputs ``[B, C]``; it must not change its own state when it is called.
+        module: maps inputs ``[B, ...]`` to outputs ``[B, C]``; it must not change its own state when it is called, and
+            stays as it is: a copy, in evaluation mode, is what is called.
         genes: ``n``.
         beta: probability that a gene touches a link.
         expression: a name in ``nne.population.weights.EXPRESSIONS``.
@@ -51,7 +52,7 @@ class ModulePopulation(Networks):
     ) -> None:
         self.device = torch.device(device)
         self.dtype = dtype
-        self.module = module.to(self.device, dtype).eval().requires_grad_(False)
+        self.module = deepcopy(module).to(self.device, dtype).eval().requires_grad_(False)
         self.shapes = {name: parameter.shape for name, parameter in module.named_parameters()}
         self.initial = {name: value for name, value in self.module.named_parameters() if value.dim() < 2}
         links = sum(shape.numel() for shape in self.shapes.values())

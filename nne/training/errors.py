@@ -38,7 +38,9 @@ def at_least(name: str, value: float | None, least: float) -> None:
 
 
 def within(name: str, value: float, low: float, high: float) -> None:
-    """``low < value <= high``."""
+    """``low < value <= high``, and finite."""
+    if high == float("inf"):
+        require(low < value < high, f"{name} must be greater than {low}, and finite, got {value}")
     require(low < value <= high, f"{name} must be greater than {low} and at most {high}, got {value}")
 
 

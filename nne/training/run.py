@@ -82,6 +82,7 @@ def run(
             log.info("%s is finished already (%s)", folder, finished["stopped_because"])
             team.broadcast(1)
             return finished
+        records.unfinish()
         _introduce(experiment, config.seed, folder, dataset, learner.compute, saved)
         metadata = saved.metadata if saved else None
         made_by = provenance.continued(metadata.command, job.overrides) if metadata else provenance.command()

@@ -111,5 +111,4 @@ class Perturbation(Layers):
     def as_module(self) -> nn.Module:
         """The network, with what decorrelates as part of its weights."""
         matrices = [w @ self.memory[f"decorrelation/{i}"] if self.memory else w for i, w in enumerate(self.weights)]
-        *hidden, outputs = matrices
-        return nn.Sequential(*(part for w in hidden for part in plain.hidden(w, None)), plain.linear(outputs))
+        return plain.layered(matrices, None)

@@ -67,8 +67,13 @@ def evaluations(runs: list[Run]) -> str:
     """Millions of individuals times images, on average."""
     if runs[0].experiment == TRAINED:
         return ""
-    each = [run.summary["steps"] * run.key("learner.population") * run.key("learner.batch") for run in runs]
+    each = [run.summary["steps"] * run.key("learner.population") * images_of_a_generation(run) for run in runs]
     return f"{mean(each) / 1e6:.1f}"
+
+
+def images_of_a_generation(run: Run) -> int:
+    """The minibatch, or all of them."""
+    return int(run.key("learner.batch") or run.summary["train_size"])
 
 
 def task(run: Run) -> tuple[object, ...]:
@@ -115,7 +120,9 @@ def filters(runs: list[Run], _: Experiments) -> list[Row]:
         one = group[0]
         floor, ceiling = (reached.get((of, task(one))) for of in (FLOOR, CEILING))
         own = mean(run.accuracy for run in group)
-        gained = "" if floor is None or ceiling is None else f"{100 * (own - floor) / (ceiling - floor):.0f} %"
+        gained = ""
+        if floor is not None and ceiling is not None and ceiling != floor:
+            gained = f"{100 * (own - floor) / (ceiling - floor):.0f} %"
         genes = one.key("learner.genes")
         rows.append(
             {
@@ -151,7 +158,7 @@ def learning(runs: list[Run], _: Experiments) -> Figure | None:
     figure, axes = figures.new(6.0, 4.0)
     for i, (change, group) in enumerate(sorted(by_change.items())):
         steps, accuracies = averaged(run.column(run.headline) for run in group)
-        each = group[0].key("learner.population") * group[0].key("learner.batch") / 1e6
+        each = group[0].key("learner.population") * images_of_a_generation(group[0]) / 1e6
         label = "".join(change) or "the experiment as it is"
         axes.plot([s * each for s in steps], [100 * a for a in accuracies], **figures.series_style(i), label=label)
     for kind_of, line in ((CEILING, "-"), (FLOOR, ":")):

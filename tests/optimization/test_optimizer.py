@@ -127,6 +127,23 @@ def test_what_is_not_feasible_is_never_the_best() -> None:
     assert run(Evolution(40, 50, p0=0.4), f, 5000).fitness == 20
 
 
+@pytest.mark.parametrize("genes", [1, 2, 3, 4, 5])
+def test_a_few_genes_of_which_all_genotypes_are_known_have_no_end_but_the_budget(genes: int) -> None:
+    found = optimize(lambda x: x.sum(dim=1), genes, 400)
+    assert (found.fitness, found.evaluations) == (genes, 400)
+
+
+def test_what_was_told_is_kept_whatever_becomes_of_the_array_that_told_it() -> None:
+    one, other = Optimizer(40, seed=3), Optimizer(40, seed=3)
+    told = np.zeros(1000)
+    for _ in range(30):
+        x = one.ask()
+        told[: len(x)] = x.sum(dim=1)
+        one.tell(told[: len(x)])
+        other.tell(other.ask().sum(dim=1).double())
+    assert torch.equal(one.state_dict()["told"], other.state_dict()["told"])
+
+
 def test_evolution_is_run_until_all_alleles_are_fixed() -> None:
     found = run(Evolution(20, 30, p0=0.5, seed=1), lambda x: x.sum(dim=1), 10**6)
     assert found.reason == "all alleles are fixed"

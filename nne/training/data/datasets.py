@@ -90,8 +90,10 @@ def _own(config: DataConfig, seed: int) -> tuple[str, str, Own]:
         arrays = OWN[config.source](path, config.test_share, seed)
     else:
         arrays = from_function(config.source, config.test_share, seed)
-    pixels = hashlib.sha256(arrays.train.images.numpy().tobytes() + arrays.test.images.numpy().tobytes())
-    name = f"{path.stem or config.source} ({pixels.hexdigest()[:8]})"
+    content = hashlib.sha256()
+    for part in (*arrays.train, *arrays.test):
+        content.update(part.contiguous().numpy().tobytes())
+    name = f"{path.stem or config.source} ({content.hexdigest()[:8]})"
     return name, f"your own, from {config.path or config.source}", arrays
 
 

@@ -6,6 +6,7 @@ Any number of images of any size, with any labels: numbers or words.
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ def from_arrays(path: Path, test_share: float, seed: int) -> Own:
     try:
         with np.load(path, allow_pickle=False) as file:
             return own(dict(file), f"data.path={path}", test_share, seed)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"data.path={path} cannot be read ({error}); give an .npz file of images and labels") from error
@@ -81,15 +82,14 @@ def from_folder(path: Path, test_share: float, seed: int) -> Own:
         UserError: there are none, or they differ in size.
     """
     require(path.is_dir(), f"data.path={path}: there is no such folder")
-    files = [
-        (file, folder.name) for folder in sorted(path.iterdir()) if folder.is_dir() for file in sorted(folder.iterdir())
-    ]
+    folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir()]
+    files = [(file, folder.name) for folder in folders for file in sorted(folder.iterdir())]
     images, labels = [], []
     for file, label in files:
         try:
             images.append(np.asarray(Image.open(file).convert("L")))
-        except UnidentifiedImageError as error:
-            raise UserError(f"{file} is not a picture; take it out of data.path={path}") from error
+        except (UnidentifiedImageError, OSError) as error:
+            raise UserError(f"{file} is not a picture that can be read; take it out of data.path={path}") from error
         labels.append(label)
     require(bool(images), f"data.path={path} holds no pictures; give a folder of folders, one a class")
     sizes = {image.shape for image in images}
@@ -126,6 +126,10 @@ def own(given: Mapping[str, Any], where: str, test_share: float, seed: int) -> O
     missing = [name for name in NEEDED if name not in given]
     require(not missing, f"{where} must hold images and labels; it lacks {' and '.join(missing)}")
     arrays = {name: np.asarray(given[name]) for name in (*NEEDED, *HELD_OUT) if name in given}
+    for name in arrays.keys() & {"labels", "test_labels"}:
+        single = arrays[name].ndim == 2 and arrays[name].shape[1] == 1  # a column, as some data sets have
+        arrays[name] = arrays[name][:, 0] if single else arrays[name]
+        require(arrays[name].ndim == 1, f"{where}: {name} must be [S], got {list(arrays[name].shape)}")
     classes, index = np.unique(arrays["labels"], return_inverse=True)
     require(len(classes) >= 2, f"{where}: labels must be of two or more classes, got {len(classes)}")
     train = Split(_images(arrays["images"], where), torch.from_numpy(index.reshape(-1)).long())
@@ -142,6 +146,9 @@ def own(given: Mapping[str, Any], where: str, test_share: float, seed: int) -> O
         order = torch.randperm(len(train.labels), generator=generator(seed, "held out"))
         held = max(round(test_share * len(order)), 1)
         test, train = (Split(train.images[some], train.labels[some]) for some in (order[:held], order[held:]))
+        kept = len(set(train.labels.tolist()))
+        few = f"of {len(order)} images, data.test_share={test_share} leaves"
+        require(kept == len(classes), f"{where}: {few} {kept} of {len(classes)} classes to learn: hold out fewer")
     return Own(tuple(classes.tolist()), train, test)
 
 

@@ -1,4 +1,5 @@
-"""The project's folder in the user's cache: data sets that were downloaded, kernels that were compiled."""
+"""The project's folder in the user's cache: data sets that were downloaded, kernels that were compiled, and hidden
+layers that were learnt."""
 
 import json
 import os

@@ -58,7 +58,8 @@ def save(folder: Path, state: State, metadata: Metadata, keep: int) -> Path:
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
         raise UserError(f"checkpoint {path} cannot be written: {error}; earlier checkpoints are intact") from error
-    for old in saved(folder)[:-keep]:
+    damaged_later = [other for other in saved(folder) if other.name > path.name]
+    for old in (*damaged_later, *saved(folder)[: -keep - len(damaged_later)]):
         old.unlink(missing_ok=True)
     return path
 

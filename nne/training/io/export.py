@@ -54,9 +54,12 @@ def save(network: nn.Module, inputs: int, folder: Path, origin: dict[str, Any]) 
     except (OSError, SafetensorError) as error:
         raise UserError(f"{folder} cannot be written to ({error})") from error
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    answers, wanted = torch.from_numpy(session.run(None, {"images": some.numpy()})[0]), network(some)
-    if not torch.allclose(answers, wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max())):
-        raise RuntimeError(f"{graph} does not answer as the network does")
+    wanted, answers = network(some), {graph: torch.from_numpy(session.run(None, {"images": some.numpy()})[0])}
+    if not isinstance(describe(network), str):
+        answers[weights] = load(weights)(some)
+    for path, answer in answers.items():
+        if not torch.allclose(answer, wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max())):
+            raise RuntimeError(f"{path} does not answer as the network does")
     return [weights, graph]
 
 
@@ -72,7 +75,7 @@ def load(path: Path) -> nn.Sequential:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
         layers = json.loads(metadata["layers"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise UserError(f"{path} is not a network that scripts/export.py wrote ({error})") from error
+        raise UserError(f"{path} is not a network that `nne export` wrote ({error})") from error
     is_module = isinstance(layers, str)
     require(not is_module, f"{path} holds the state_dict of {layers}: make one and call its load_state_dict")
     try:
@@ -87,21 +90,30 @@ def load(path: Path) -> nn.Sequential:
 LAYERS: dict[str, Callable[..., nn.Module]] = {
     "linear": lambda sources, units, bias: nn.Linear(sources, units, bias=bias),
     "relu": nn.ReLU,
+    "tanh": nn.Tanh,
     "k-cap": KCap,
 }
 
 
 def describe(network: nn.Module) -> list[list[Any]] | str:
-    """The layers of a sequence, as ``load`` makes them again; of any other module, its class."""
+    """The layers of a sequence, as ``load`` makes them again; of any other module its class, or those of its layers."""
     if not isinstance(network, nn.Sequential):
-        return f"{type(network).__module__}.{type(network).__qualname__}"
-    return [_layer(layer) for layer in network]
+        return _class(network)
+    layers = [_layer(layer) for layer in network]
+    known = [layer for layer in layers if layer]
+    return known if len(known) == len(layers) else f"nn.Sequential of {', '.join(map(_class, network))}"
 
 
-def _layer(layer: nn.Module) -> list[Any]:
+def _class(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def _layer(layer: nn.Module) -> list[Any] | None:
     if isinstance(layer, nn.Linear):
         return ["linear", layer.in_features, layer.out_features, layer.bias is not None]
-    return ["k-cap", layer.k] if isinstance(layer, KCap) else ["relu"]
+    if isinstance(layer, KCap):
+        return ["k-cap", layer.k]
+    return next(([name] for name in ("relu", "tanh") if type(layer) is LAYERS[name]), None)
 
 
 def _whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -25,7 +25,9 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit this code stands at, with ``-dirty`` where it was changed; ``None`` outside a clone."""
+    """The commit this code stands at, with ``-dirty`` where it was changed; ``None`` outside a clone of it."""
+    if not (ROOT / ".git").exists():
+        return None
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         result = subprocess.run(git, capture_output=True, text=True, timeout=10)
@@ -44,9 +46,14 @@ def command() -> str:
 
 def continued(began: str, overrides: Iterable[str]) -> str:
     """The command that makes a run again that ``began`` so, and was gone on with by a line with some overrides."""
-    told = shlex.split(began)
-    changed = [each for each in overrides if each.startswith(("trainer.", "device=", "backend=")) and each not in told]
-    return " ".join([began, *map(shlex.quote, changed)]) if began else command()
+    words = shlex.split(began)
+    if not words or "-m" in words or "--multirun" in words:  # a sweep's line says it all, and is the same each time
+        return began or command()
+    changed = {
+        each.partition("=")[0]: each for each in overrides if each.startswith(("trainer.", "device=", "backend="))
+    }
+    kept = [word for word in words[2:] if word.partition("=")[0] not in changed]
+    return " ".join([*words[:2], *map(shlex.quote, [*kept, *changed.values()])])
 
 
 def program(name: str) -> str:

@@ -114,7 +114,8 @@ def find_runs(folders: Iterable[Path]) -> list[Run]:
                 log.warning("%s was made by another version and left out: it has no %s", file, ", ".join(missing))
                 continue
             bits = run.summary.get("state_sha256", run.folder)
-            runs.setdefault((run.experiment, run.dataset, run.summary["seed"], bits), run)
+            alike = str({name: each for name, each in flat(run.summary["config"]).items() if is_relevant(name)})
+            runs.setdefault((run.experiment, run.dataset, run.summary["seed"], alike, bits), run)
         except ValueError as error:
             log.warning("%s is damaged and left out: %s", file, error)
     return list(runs.values())

@@ -128,6 +128,10 @@ class RunFolder:
         partial.write_text(json.dumps(summary, indent=2) + "\n")
         partial.replace(self.path / SUMMARY)
 
+    def unfinish(self) -> None:
+        """Take away ``summary.json``: the run goes on."""
+        (self.path / SUMMARY).unlink(missing_ok=True)
+
     def summary(self) -> dict[str, Any] | None:
         """What ``finish`` wrote, if the run is finished."""
         path = self.path / SUMMARY

@@ -1,4 +1,4 @@
-"""Networks as plain PyTorch, whatever they learnt by. Shapes: images ``[B, 784]`` in [0, 1], logits ``[B, C]``."""
+"""Networks as plain PyTorch, whatever they learnt by. Shapes: images ``[B, inputs]`` in [0, 1], logits ``[B, C]``."""
 
 from collections.abc import Iterable
 

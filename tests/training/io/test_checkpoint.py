@@ -58,6 +58,14 @@ def test_damage_anywhere_is_noticed_and_the_one_before_is_used(tmp_path: Path) -
         assert load_latest(tmp_path)[1].step == 1
 
 
+def test_what_was_just_written_is_kept_rather_than_damage_that_came_later(tmp_path: Path) -> None:
+    for step in (50, 100):
+        path = save(tmp_path, STATE, Metadata("test", "embedded", step, 0.0, {}), keep=2)
+    path.write_bytes(b"damaged")
+    written = save(tmp_path, STATE, Metadata("test", "embedded", 60, 0.0, {}), keep=1)
+    assert saved(tmp_path) == [written]
+
+
 def test_nothing_whole_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no checkpoint in"):
         load_latest(tmp_path)

@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from nne.registry import build, composed
 from nne.training import data, device
@@ -109,7 +110,7 @@ def test_what_is_no_network_of_ours_is_refused(tmp_path: Path) -> None:
     path = tmp_path / export.WEIGHTS
     for content in (b"", b"junk", b"\x80\x04\x95pickle"):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"is not a network that scripts/export\.py wrote"):
+        with pytest.raises(UserError, match=r"is not a network that `nne export` wrote"):
             export.load(path)
 
 
@@ -118,3 +119,9 @@ def test_a_cap_lets_the_most_active_units_fire() -> None:
     fires = KCap(4)(h)
     assert torch.equal((fires > 0).sum(dim=1), torch.full((7,), 4))
     assert torch.equal(fires.sort(dim=1).values[:, -4:], h.sort(dim=1).values[:, -4:])
+
+
+def test_layers_that_a_file_cannot_name_are_not_called_something_else() -> None:
+    assert export.describe(nn.Sequential(nn.Linear(3, 2), nn.Tanh())) == [["linear", 3, 2, True], ["tanh"]]
+    unknown = export.describe(nn.Sequential(nn.Linear(3, 2), nn.GELU()))
+    assert unknown == "nn.Sequential of torch.nn.modules.linear.Linear, torch.nn.modules.activation.GELU"
