@@ -20,7 +20,7 @@ from nne.identity import must_belong, written
 from nne.parts import parts_of
 from nne.response import response
 from nne.selection import Execution, Move, Sample, chosen_rule
-from nne.training.errors import at_least, require, within
+from nne.training.errors import require, whole, within
 from nne.training.graph import Recorded
 from nne.training.learner import Metrics, State
 from nne.training.plugin import name_of
@@ -88,11 +88,11 @@ class Evolution:
         device: torch.device | str = "cpu",
         execution: Execution | None = None,
     ) -> None:
-        at_least("genes", genes, 1)
-        at_least("population", population, 2)
+        whole("genes", genes, 1)
+        whole("population", population, 2)
         within("epsilon", epsilon, 0, float("inf"))
         require(freeze is None or 0 <= freeze < 0.5, f"freeze must be from 0 to below 0.5, got {freeze}")
-        require(0 <= border < 0.5, f"border must be from 0 to below 0.5, got {border}")
+        check_border(border)
         require(not (border and freeze), f"border={border} lets no allele be fixed: leave out freeze={freeze}")
         self.execution = execution or Execution()
         self.N = population
@@ -159,6 +159,7 @@ class Evolution:
             delta = feasible(delta)
         epsilon = self.epsilon if epsilon is None else epsilon
         within("epsilon", epsilon, 0, float("inf"))
+        check_border(border or 0.0)
         drawn_from, before, memory = self.p, self.p[self.free], self.memory[:, self.free]
         if self.replays and border is None:
             x, strength = self.ask_free(range(self.N)), torch.full_like(delta[0], epsilon)
@@ -179,10 +180,12 @@ class Evolution:
         return "all alleles are fixed" if fixed and not self.border else None
 
     def told(self, p: Tensor, delta: Tensor, selected: Tensor) -> Tensor:
-        """The figures of ``FIGURES``, and whether the fitness was right."""
+        """The figures of ``FIGURES``, and whether the fitness was right, and what it was made of."""
         right = (delta.abs() <= LARGEST).all(dim=-1)
         right = right if self.parts is None else right.all()
-        return torch.cat([selected, torch.stack([heterozygosity(p), fixed_fraction(p), right.double()])])
+        frequencies = ((p >= 0) & (p <= 1)).all(dim=-1)
+        checks = right.double(), frequencies.double()
+        return torch.cat([selected, torch.stack([heterozygosity(p), fixed_fraction(p), *checks])])
 
     def go_on(
         self, p: Tensor, memory: Tensor, told: list[float], epsilon: float, fittest: Callable[[int], Tensor]
@@ -190,10 +193,12 @@ class Evolution:
         """To the next generation, of allele frequencies ``p``; ``fittest`` gives the genotype of an individual.
 
         Raises:
-            UserError: the fitness was not ``N`` numbers of at most 10^150 in size.
+            UserError: the fitness was not ``N`` numbers of at most 10^150 in size, or a rule of one's own made of it no
+                allele frequencies.
         """
-        *figures, right = told
+        *figures, right, made = told
         require(bool(right), f"fitness must be finite numbers of at most {LARGEST:.0e} in size")
+        require(bool(made), f"{self.rules} gave allele frequencies that are not all numbers from 0 to 1")
         metrics = dict(zip(FIGURES, figures, strict=True))
         self.p = p
         self.memory = memory
@@ -229,6 +234,9 @@ class Evolution:
         """
         sample = Sample(self.transform(delta), genotypes, self.execution, self.free_parts)
         moved = self.rule.move(p, sample, epsilon, memory)
+        shapes = list(sample.fitness.shape), list(moved.shape)
+        right = sample.fitness.shape == delta.shape and moved.shape == p.shape
+        require(right, f"{self.rules} must give fitness {list(delta.shape)} and p {list(p.shape)}, gave {shapes}")
         after = torch.where(sample.means.polymorphic, moved, p)
         mutation = self.border if border is None else border
         after = after + mutation * (1 - 2 * after) if mutation else after
@@ -236,6 +244,11 @@ class Evolution:
         fitness = own.mean(dim=-1), own.std(dim=-1), own.amax(dim=-1), own.argmax(dim=-1).double()
         achieved = response(after - p, sample.means, sample.fitness, delta, sample.parts)
         return after, memory, torch.stack([*fitness, *achieved])
+
+    @property
+    def rules(self) -> str:
+        """What makes ``p`` of the fitness, for messages."""
+        return f"selection={self.selection} after fitness={self.fitness}"
 
     @property
     def replays(self) -> bool:
@@ -303,3 +316,8 @@ class Evolution:
         self.generation = int(state["generation"])
         self.predicted, self.first = state["response"].tolist()
         self.best = Individual(state["best"].to(self.p.device), float(state["best_fitness"]))
+
+
+def check_border(border: float) -> None:
+    """Raise unless ``p`` can stay so far from 0 and from 1."""
+    require(0 <= border < 0.5, f"border must be from 0 to below 0.5, got {border}")

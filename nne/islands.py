@@ -22,7 +22,7 @@ from nne.genome import draw_keyed, initial_frequencies
 from nne.given import as_numbers, feasible
 from nne.identity import must_belong, written
 from nne.population.cpp import kernel
-from nne.training.errors import at_least, one_of, require, within
+from nne.training.errors import one_of, require, whole, within
 from nne.training.learner import Metrics, State
 from nne.training.seeding import key
 
@@ -61,7 +61,7 @@ class Islands(Evolution):
         seed: int = 0,
         **how: Any,
     ) -> None:
-        at_least("islands", islands, 1)
+        whole("islands", islands, 1)
         require(0 <= migration <= 1, f"migration must be from 0 to 1, got {migration}")
         one_of("topology", topology, TOPOLOGIES)
         require(not how.get("freeze"), "islands do not freeze alleles: leave out freeze")

@@ -104,7 +104,11 @@ def composed(*overrides: str) -> Config:
 def build(config: Config, data: "Dataset", compute: "Compute") -> "Learner":
     """The learner that a configuration describes."""
     name = config.learner.name
-    learner: Learner = load("learner", CLASSES.get(name, name))(config, data, compute)
+    kind = load("learner", CLASSES.get(name, name))
+    lacking = sorted(getattr(kind, "__abstractmethods__", ()))
+    require(not lacking, f"learner={name} has no {', '.join(lacking)}: see nne.training.learner.Learner")
+    learner: Learner = kind(config, data, compute)
+    require(hasattr(learner, "compute"), f"learner={name} must keep what it computes on: self.compute = compute")
     return learner
 
 

@@ -69,7 +69,7 @@ class Replay:
         numbers = torch.cat([torch.tensor([key(self.evolution.seed, "genotypes", generation)]), strength])
         sent = send(torch.cat([numbers, self.chosen(generation)]), p.device)
         after, memory, fittest, figures = self.recorded(p, memory, sent)
-        told = torch.empty(len(FIGURES) + 1, dtype=torch.float64, pin_memory=True).copy_(figures, non_blocking=True)
+        told = torch.empty(len(FIGURES) + 2, dtype=torch.float64, pin_memory=True).copy_(figures, non_blocking=True)
         ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
         ready.record()
         return Launched(p, after, memory, fittest, told, epsilon, ready)

@@ -24,7 +24,7 @@ from nne.fitness import Transform, chosen_transform
 from nne.genome import draw, fixed_fraction, heterozygosity, initial_frequencies
 from nne.given import as_numbers, feasible, frequencies
 from nne.identity import must_belong, written
-from nne.training.errors import at_least, one_of, require, within
+from nne.training.errors import one_of, require, whole, within
 from nne.training.learner import Metrics, State
 from nne.training.plugin import name_of
 from nne.training.seeding import generator
@@ -80,8 +80,8 @@ class WrightFisher:
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        at_least("genes", genes, 1)
-        at_least("population", population, 2)
+        whole("genes", genes, 1)
+        whole("population", population, 2)
         for name, value, most in (
             ("recombination", recombination, 0.5),
             ("mutation", mutation, 1),

@@ -13,7 +13,7 @@ from torch import Tensor
 from nne import Evolution
 from nne.learners.network import NetworkEvolution
 from nne.parts import Parts, means_by_part, sums_by_part
-from nne.selection import RULES, Execution
+from nne.selection import RULES, Execution, Move, Sample
 from nne.training.config import Config
 from nne.training.data.datasets import Dataset
 from nne.training.device import Compute
@@ -162,6 +162,42 @@ def test_a_frozen_run_resumes_bit_for_bit(small: Config, digits: Dataset, fp32: 
         resumed.step()
     assert len(broken.evolution.free) < 300
     assert state_sha256(resumed.state_dict()) == state_sha256(unbroken.state_dict())
+
+
+def beyond(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
+    """Right on the example of five genes."""
+    return p if len(p) == 5 else p + 1
+
+
+def short(p: Tensor, sample: Sample, epsilon: float, memory: Tensor) -> Tensor:
+    """Right on the example, too."""
+    return p[:5]
+
+
+@pytest.mark.parametrize(("rule", "message"), [(beyond, "not all numbers from 0 to 1"), (short, "must give fitness")])
+def test_a_rule_that_is_wrong_only_later_is_named_and_nothing_has_changed(rule: Move, message: str) -> None:
+    evolution = Evolution(genes=30, population=20, selection=rule)
+    before = evolution.p
+    with pytest.raises(UserError, match=f"selection=tests.test_evolution.{rule.__name__} .*{message}"):
+        evolution.tell(evolution.ask().sum(dim=1))
+    assert torch.equal(evolution.p, before)
+    assert evolution.generation == 0
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [({"genes": 10.0}, "genes must be a whole number, got 10.0"), ({"population": True}, "population must be a whole")],
+)
+def test_numbers_that_count_are_whole(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Evolution(**{"genes": 10, "population": 6, **how})
+
+
+def test_a_border_of_one_generation_is_checked_too() -> None:
+    evolution = Evolution(genes=10, population=6)
+    evolution.ask()
+    with pytest.raises(UserError, match=r"border must be from 0 to below 0\.5, got 3"):
+        evolution.tell(range(6), border=3)
 
 
 def test_a_generation_without_anybody_feasible_is_forgotten_at_the_next() -> None:

@@ -149,6 +149,16 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(place: Path, override:
     assert [path for path in sorted(place.iterdir()) if path.name != "__pycache__"] == before
 
 
+def test_a_learner_that_lacks_a_method_is_told_which(place: Path) -> None:
+    half = "class Half(Learner):\n    def __init__(self, *given): pass\n    def step(self): return {}\n"
+    (place / "half.py").write_text(f"from nne.training.learner import Learner\n{half}")
+    asked = "experiment=none", "network=none", "data=embedded", "learner=half.Half", "trainer.max_steps=1"
+    done = call("train", *asked, cwd=place)
+    assert done.returncode == 2
+    lacking = "evaluate, load_state_dict, state_dict"
+    assert done.stderr == f"error: learner=half.Half has no {lacking}: see nne.training.learner.Learner\n"
+
+
 def test_an_experiment_of_one_s_own_is_looked_for_and_a_misspelt_one_refused(place: Path, train: Command) -> None:
     done = train("--config-dir", "mine", "experiment=brs")
     assert done.stderr == "error: there is no experiment=brs; did you mean bars?\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nne.registry import LEARNERS, build
 from nne.training.arguments import options, script
-from nne.training.io.export import save
+from nne.training.io.export import describe, save
 from nne.training.logging.progress import console
 from nne.training.run import load_run
 
@@ -34,7 +34,9 @@ def export(folder: Path, out: Path) -> None:
     weights, graph = save(network, data.train_images.shape[1], out, about)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     console.print(f"{metadata.experiment} after {metadata.step:,} {learner.step_name}s: {parameters:,} parameters")
-    console.print(f"{weights}, for PyTorch: nne.training.io.export.load(path) is the network", soft_wrap=True)
+    own = describe(network)
+    loaded = f"the state_dict of {own}" if isinstance(own, str) else "nne.training.io.export.load(path) is the network"
+    console.print(f"{weights}, for PyTorch: {loaded}", soft_wrap=True)
     console.print(f"{graph}, for onnxruntime and others", soft_wrap=True)
 
 

@@ -19,7 +19,7 @@ from nne.given import as_numbers
 from nne.identity import must_belong, written
 from nne.optimization.breeding import breeding
 from nne.optimization.pyramid import Numbers, Pyramid, Search
-from nne.training.errors import UserError, at_least, require
+from nne.training.errors import UserError, require, whole
 from nne.training.learner import State
 from nne.training.seeding import key
 
@@ -97,7 +97,7 @@ class Optimizer:
     """
 
     def __init__(self, genes: int, *, seed: int = 0, minimise: bool = False) -> None:
-        at_least("genes", genes, 1)
+        whole("genes", genes, 1)
         self.genes = genes
         self.seed = seed
         self.minimise = minimise
@@ -211,7 +211,7 @@ def run(
     Raises:
         UserError: a budget below 1, or fitness that is wrong.
     """
-    at_least("budget", budget, 1)
+    whole("budget", budget, 1)
     x, best, spent = torch.empty(0), -np.inf, 0
     history: list[tuple[int, float]] = []
     while True:

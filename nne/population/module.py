@@ -14,7 +14,7 @@ from torch.func import functional_call, vmap
 from nne.population.base import Networks, Tiling
 from nne.population.weights import WeightMatrix, sparse_weight_matrix
 from nne.training.device import total_memory
-from nne.training.errors import UserError, first_line
+from nne.training.errors import UserError, first_line, require, whole, within
 
 MEMORY_SHARE = 1 / 32  # of the device's memory, for the parameters of a tile
 TILING = {
@@ -50,6 +50,9 @@ class ModulePopulation(Networks):
         dtype: torch.dtype = torch.float32,
         outputs: int = 0,
     ) -> None:
+        whole("genes", genes, 1)
+        within("beta", beta, 0, 1)
+        require(any(True for _ in module.parameters()), f"{type(module).__name__} has no parameters to evolve")
         self.device = torch.device(device)
         self.dtype = dtype
         self.module = deepcopy(module).to(self.device, dtype).eval().requires_grad_(False)

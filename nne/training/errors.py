@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from numbers import Integral
 
 
 class UserError(ValueError):
@@ -35,6 +36,13 @@ def require(condition: bool, message: str) -> None:
 def at_least(name: str, value: float | None, least: float) -> None:
     """``name must be at least ...``; ``None`` stands for no limit and passes."""
     require(value is None or value >= least, f"{name} must be at least {least}, got {value}")
+
+
+def whole(name: str, value: int, least: int) -> None:
+    """``value`` is a whole number of at least ``least``."""
+    right = isinstance(value, Integral) and not isinstance(value, bool)
+    require(right, f"{name} must be a whole number, got {value}")
+    at_least(name, value, least)
 
 
 def within(name: str, value: float, low: float, high: float) -> None:

@@ -5,8 +5,9 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from numbers import Real
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -14,7 +15,7 @@ from nne.training.config import Config, hyperparameters, to_dict
 from nne.training.data.datasets import Dataset
 from nne.training.device import peak_memory
 from nne.training.distributed import WorkerGoneError
-from nne.training.errors import UserError, first_line
+from nne.training.errors import UserError, first_line, require
 from nne.training.io import checkpoint, provenance
 from nne.training.io.run_folder import PROFILE, RunFolder
 from nne.training.learner import Learner, Metrics, is_milestone, is_sampled
@@ -131,12 +132,15 @@ class Trainer:
     def train_step(self) -> Metrics:
         """One step of the learner, with the evaluation where one is due; timed."""
         start = time.perf_counter()
-        metrics = self.learner.step()
+        metrics = as_metrics("step", self.learner.step())
         self.step += 1
         step_seconds = time.perf_counter() - start
         if self.step == 1 or self.step % self.config.trainer.evaluate_every == 0:
             with self.bar.doing("evaluating"):
-                metrics |= self.learner.evaluate(self.data.test_images, self.data.test_labels)
+                tested = as_metrics("evaluate", self.learner.evaluate(self.data.test_images, self.data.test_labels))
+                headline = self.learner.headline
+                require(headline in tested, f"evaluate of a learner must give {headline}, gave {list(tested)}")
+                metrics |= tested
         self.seconds += time.perf_counter() - start
         return metrics | {
             "speed/seconds": self.seconds,
@@ -200,11 +204,14 @@ class Trainer:
         """Write a checkpoint, once the records of all steps before it are on the disk."""
         for logger in self.loggers:
             logger.flush()
+        state = self.learner.state_dict()
+        wrong = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
+        require(not wrong, f"state_dict of a learner must hold tensors alone, and not {', '.join(wrong)}")
         config, backend = to_dict(self.config), self.compute.backend
         metadata = checkpoint.Metadata(
             self.experiment, self.data.name, self.step, self.seconds, config, backend, self.overhead, self.command
         )
-        checkpoint.save(self.run.checkpoints, self.learner.state_dict(), metadata, self.config.trainer.keep_checkpoints)
+        checkpoint.save(self.run.checkpoints, state, metadata, self.config.trainer.keep_checkpoints)
         self._saved_step = self.step
         self._saved_at = time.monotonic()
 
@@ -276,6 +283,17 @@ class Trainer:
     def _resume_hint(self) -> str:
         last = f"the last checkpoint is of {self.learner.step_name} {self._saved_step}"
         return f"{last}; go on with: {provenance.program('train')} resume={self.run.path}"
+
+
+def as_metrics(method: str, given: object) -> Metrics:
+    """What a learner's method gave, once it is known to be figures by name.
+
+    Raises:
+        UserError: it is not.
+    """
+    right = isinstance(given, dict) and all(isinstance(value, Real) for value in given.values())
+    require(right, f"{method} of a learner must give a dictionary of numbers, gave {str(given)[:80]}")
+    return cast(Metrics, given)
 
 
 def worker_loop(learner: Learner) -> None:

@@ -51,6 +51,23 @@ class Counter(Learner):
         self.count = state["count"]
 
 
+@pytest.mark.parametrize(
+    ("method", "gives", "message"),
+    [
+        ("step", None, "step of a learner must give a dictionary of numbers, gave None"),
+        ("step", {"loss": "low"}, "step of a learner must give a dictionary of numbers"),
+        ("evaluate", {"accuracy": 0.5}, r"evaluate of a learner must give test/accuracy, gave \['accuracy'\]"),
+        ("state_dict", {"count": 3}, "state_dict of a learner must hold tensors alone, and not count"),
+    ],
+)
+def test_a_learner_of_one_s_own_that_gives_something_else_is_told_so(
+    tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch, method: str, gives: Any, message: str
+) -> None:
+    monkeypatch.setattr(Counter, method, lambda self, *given: gives)
+    with pytest.raises(UserError, match=message):
+        trainer(tmp_path / "run", digits, Counter()).train()
+
+
 def trainer(folder: Path, digits: Dataset, learner: Counter, **limits: Any) -> Trainer:
     config = Config(learner=None, trainer=TrainerConfig(**{"max_steps": 7, "checkpoint_seconds": 0, **limits}))
     return Trainer("counting", config, learner, digits, RunFolder(folder, resuming=False), None, "")

@@ -21,6 +21,7 @@ from nne.training.seeding import generator
 
 NEEDED = ("images", "labels")
 HELD_OUT = ("test_images", "test_labels")
+LARGEST = 16.0  # of images that are no whole numbers: those of mean 0 and sd 1 are below it
 
 
 class Split(NamedTuple):
@@ -123,9 +124,13 @@ def own(given: Mapping[str, Any], where: str, test_share: float, seed: int) -> O
         where: what messages call it.
         test_share: of the images, held out for the test where no others are given.
     """
-    missing = [name for name in NEEDED if name not in given]
-    require(not missing, f"{where} must hold images and labels; it lacks {' and '.join(missing)}")
-    arrays = {name: np.asarray(given[name]) for name in (*NEEDED, *HELD_OUT) if name in given}
+    wanted = (*NEEDED, *HELD_OUT) if given.keys() & set(HELD_OUT) else NEEDED
+    missing = [name for name in wanted if name not in given]
+    require(not missing, f"{where} must hold {' and '.join(wanted)}; it lacks {' and '.join(missing)}")
+    try:
+        arrays = {name: np.asarray(given[name]) for name in wanted}
+    except ValueError as error:
+        raise UserError(f"{where}: images and labels must be arrays ({error})") from error
     for name in arrays.keys() & {"labels", "test_labels"}:
         single = arrays[name].ndim == 2 and arrays[name].shape[1] == 1  # a column, as some data sets have
         arrays[name] = arrays[name][:, 0] if single else arrays[name]
@@ -157,9 +162,15 @@ def _images(array: NDArray[Any], where: str) -> Tensor:
     number = array.dtype.kind in "uifb"
     require(number, f"{where}: images must be numbers, got {array.dtype}")
     values = array.astype(np.float32) / (255 if array.dtype.kind in "ui" else 1)
-    if values.ndim == 4:  # colours last
-        values = values.mean(axis=3)
+    if values.ndim == 4:  # with colours, last or first
+        colours = next((axis for axis in (3, 1) if values.shape[axis] in (1, 3, 4)), 0)
+        sizes = f"{where}: images with colours must be [S, height, width, 3] or [S, 3, height, width]"
+        require(colours > 0, f"{sizes}, got {list(array.shape)}")
+        values = values.mean(axis=colours)
     require(bool(np.isfinite(values).all()), f"{where}: images must be finite numbers")
+    largest = float(np.abs(values).max())
+    mend = "divide by 255, or give whole numbers"
+    require(largest <= LARGEST, f"{where}: images of floats must be from 0 to 1, got {largest:g}: {mend}")
     return torch.from_numpy(np.ascontiguousarray(values.reshape(len(values), -1)))
 
 

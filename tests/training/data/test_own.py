@@ -35,3 +35,26 @@ def test_data_that_cannot_be_read_or_learnt_are_one_line(tmp_path: Path) -> None
     (tmp_path / "pictures" / "one" / "within").mkdir(parents=True)
     with pytest.raises(UserError, match="within is not a picture that can be read"):
         from_folder(tmp_path / "pictures", 0.2, seed=0)
+
+
+def test_colours_may_come_first_or_last(tmp_path: Path) -> None:
+    pixels, labels = np.random.default_rng(0).random((10, 3, 6, 8)), np.arange(10) % 2
+    first = arrays(tmp_path, images=pixels, labels=labels)
+    last = arrays(tmp_path, images=pixels.transpose(0, 2, 3, 1), labels=labels)
+    assert first.train.images.shape[1] == 48
+    np.testing.assert_allclose(first.train.images, last.train.images, rtol=1e-6)
+    with pytest.raises(
+        UserError, match=r"images with colours must be \[S, height, width, 3\] or .* got \[10, 5, 6, 8\]"
+    ):
+        arrays(tmp_path, images=np.zeros((10, 5, 6, 8)), labels=labels)
+
+
+def test_images_of_floats_are_not_bytes(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="images of floats must be from 0 to 1, got 255: divide by 255, or give whole"):
+        arrays(tmp_path, images=np.full((10, 4, 4), 255.0), labels=np.arange(10) % 2)
+
+
+def test_images_to_test_on_come_with_labels(tmp_path: Path) -> None:
+    images = np.zeros((10, 4, 4))
+    with pytest.raises(UserError, match=r"must hold images and labels and .*; it lacks test_labels"):
+        arrays(tmp_path, images=images, labels=np.arange(10) % 2, test_images=images)
