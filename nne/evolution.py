@@ -180,7 +180,7 @@ class Evolution:
         return "all alleles are fixed" if fixed and not self.border else None
 
     def told(self, p: Tensor, delta: Tensor, selected: Tensor) -> Tensor:
-        """The figures of ``FIGURES``, and whether the fitness was right, and what it was made of."""
+        """The figures of ``FIGURES``, and whether the fitness was right, and what was made of it."""
         right = (delta.abs() <= LARGEST).all(dim=-1)
         right = right if self.parts is None else right.all()
         frequencies = ((p >= 0) & (p <= 1)).all(dim=-1)

@@ -109,7 +109,9 @@ class Islands(Evolution):
         within("epsilon", strength, 0, float("inf"))
         x, memory = self.ask(), self.memory.clone()
         p, memory, figures = self.select(self.p, memory, delta, strength, self.tiles_of(x), border)
-        told = dict(zip(FIGURES, self.told(p, delta, figures), strict=False))
+        *told_of, _, made = self.told(p, delta, figures)
+        require(bool(made.all()), f"{self.rules} gave allele frequencies that are not all numbers from 0 to 1")
+        told = dict(zip(FIGURES, told_of, strict=True))
         fittest, best = told.pop("fittest").long(), told["fitness/best"]
         for k, (individual, reached) in enumerate(zip(fittest.tolist(), best.tolist(), strict=True)):
             signed = -reached if self.minimise else reached

@@ -262,6 +262,7 @@ class NetworkEvolution(Learner):
     def load_state_dict(self, state: State) -> None:
         """Go on from a saved generation."""
         self.evolution.load_state_dict(state)
+        self.genes_expressed = -1  # not known, for as many free genes need not be the same ones
         self.fold()
         self.history, self.trajectories = (
             dict(zip(state[f"{name}_generations"].tolist(), state[f"{name}_p"].to(self.device), strict=True))

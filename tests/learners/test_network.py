@@ -74,6 +74,16 @@ def test_it_can_go_back_to_before_alleles_were_frozen(small: Config, digits: Dat
     assert fingerprint(learner, 5) == first
 
 
+def test_as_many_free_genes_need_not_be_the_same(small: Config, digits: Dataset, fp32: Compute) -> None:
+    learner, other = (NetworkEvolution(altered(small, freeze=0.3), digits, fp32) for _ in range(2))
+    state = learner.state_dict()
+    for each, free in ((learner, slice(0, 150)), (other, slice(150, 300))):
+        kept = torch.zeros(300, dtype=torch.bool).index_fill(0, torch.arange(300)[free], True)
+        each.load_state_dict(state | {"free": kept})
+    learner.load_state_dict(other.state_dict())
+    assert fingerprint(learner, 2) == fingerprint(other, 2)
+
+
 def test_a_gene_that_does_not_vary_in_the_sample_does_not_move(small: Config, digits: Dataset, fp32: Compute) -> None:
     learner = NetworkEvolution(small, digits, fp32)
     learner.evolution.p[:50] = 1e-7  # nobody of 70 will carry these
