@@ -297,7 +297,6 @@ class Evolution:
         """What a state belongs to: with any other the same genes would go another way."""
         settings = f"selection={self.selection} fitness={self.fitness} population={self.N}"
         settings += f" border={self.border}" * bool(self.border) + " minimise" * self.minimise
-        settings += "" if self.parts is None else f" part of {len(self.parts.sizes)} rows"
         return f"{settings} seed={self.seed}"
 
     def load_state_dict(self, state: State) -> None:

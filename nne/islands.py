@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nne.evolution import FIGURES, LARGEST, SIGNED, Evolution, Individual
+from nne.evolution import FIGURES, LARGEST, SIGNED, Evolution, Individual, check_border
 from nne.genome import draw_keyed, initial_frequencies
 from nne.given import as_numbers, feasible
 from nne.identity import must_belong, written
@@ -107,6 +107,7 @@ class Islands(Evolution):
         require(right, f"fitness must be finite numbers of at most {LARGEST:.0e} in size")
         strength = self.epsilon if epsilon is None else epsilon
         within("epsilon", strength, 0, float("inf"))
+        check_border(border or 0.0)
         x, memory = self.ask(), self.memory.clone()
         p, memory, figures = self.select(self.p, memory, delta, strength, self.tiles_of(x), border)
         *told_of, _, made = self.told(p, delta, figures)

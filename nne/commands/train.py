@@ -31,7 +31,7 @@ FIRST = os.environ.get("RANK", "0") == "0"  # of several workers, the one that s
 @hydra.main(version_base="1.3", config_path=str(CONFIGS.resolve()), config_name="train")
 def train(composed: DictConfig) -> None:
     """One job. In a sweep, an error ends this job only."""
-    from nne.training.io.run_folder import SUMMARY
+    from nne.training.io.run_folder import LOG, SUMMARY
     from nne.training.logging import sweep
     from nne.training.logging.progress import SWEEP, log_to_console
     from nne.training.run import run
@@ -60,14 +60,20 @@ def train(composed: DictConfig) -> None:
             with_evolution(Job(experiment, typed(composed), overrides, folder, number)), folder, LEARNERS, build
         )
         lines.info("%s: %s%s", words, "finished already, " if done else "", sweep.outcome(summary))
-    except Exception as error:  # a mistake of the user's own code, too, ends this job alone
-        lines.error("%s: failed: %s", words, error if isinstance(error, UserError) else unexpected(error))
+    except UserError as error:
+        lines.error("%s: failed: %s", words, error)
+    except Exception as error:  # a mistake of the user's own code ends this job alone, unless others wait for this one
+        if "WORLD_SIZE" in os.environ:
+            raise
+        lines.error("%s: failed: %s", words, unexpected(error))
+        if not (folder / LOG).exists():
+            traceback.print_exc()
 
 
 def unexpected(error: Exception) -> str:
     """An error that is no ``UserError``, and where it was: ``ZeroDivisionError: division by zero (my_rule.py:4)``."""
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-    return f"{type(error).__name__}: {first_line(error)} ({Path(frame.f_code.co_filename).name}:{line}; see train.log)"
+    return f"{type(error).__name__}: {first_line(error)} ({Path(frame.f_code.co_filename).name}:{line})"
 
 
 def introduce(job: Job) -> None:

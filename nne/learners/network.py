@@ -114,10 +114,13 @@ class NetworkEvolution(Learner):
             return (p > 0.5).repeat(len(x), 1).index_copy(1, free, x)
         return torch.cat([x, x.new_ones(len(x), 1)], dim=1)
 
-    def fold(self) -> None:
-        """Have the population, if it is what evaluates them, know the genes that are not frozen."""
+    def fold(self, anew: bool = False) -> None:
+        """Have the population, if it is what evaluates them, know the genes that are not frozen.
+
+        They only ever become fewer, unless a state was loaded (``anew``).
+        """
         p, free = self.evolution.p, self.evolution.free
-        if self.learner_config.credit == "module" or self.genes_expressed == len(free):
+        if self.learner_config.credit == "module" or (self.genes_expressed == len(free) and not anew):
             return
         if len(free) == len(p):
             self.population.use(self.population.rows)
@@ -262,8 +265,7 @@ class NetworkEvolution(Learner):
     def load_state_dict(self, state: State) -> None:
         """Go on from a saved generation."""
         self.evolution.load_state_dict(state)
-        self.genes_expressed = -1  # not known, for as many free genes need not be the same ones
-        self.fold()
+        self.fold(anew=True)
         self.history, self.trajectories = (
             dict(zip(state[f"{name}_generations"].tolist(), state[f"{name}_p"].to(self.device), strict=True))
             for name in ("history", "trajectory")

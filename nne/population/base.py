@@ -93,9 +93,12 @@ class Networks(ABC):
         self.use(self.rows.folded(p.cpu(), free.cpu()))
 
     def tiles(self, individuals: range) -> Iterator[range]:
-        """Some individuals, as many at once as are evaluated together."""
-        for start in range(individuals.start, individuals.stop, self.tiling.genotypes):
-            yield range(start, min(start + self.tiling.genotypes, individuals.stop))
+        """Some individuals, as many at once as are evaluated together: fewer, once that was too many."""
+        first = individuals.start
+        while first < individuals.stop:
+            tile = range(first, min(first + self.tiling.genotypes, individuals.stop))
+            yield tile
+            first = tile.stop
 
     def rewards(self, x: Tensor, seen: Any, labels: Tensor, temperature: float) -> Tensor:
         """``[N]`` float64: the rewards (``nne.fitness.reward``) of one tile, added up over gathered images."""

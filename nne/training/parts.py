@@ -45,7 +45,8 @@ def unused(part: str, config: object, names: Iterable[str], here: str) -> None:
     for each in fields(config):  # type: ignore[arg-type]
         given, default = getattr(config, each.name), "null" if each.default is None else each.default
         alone = each.name not in names or given == each.default
-        require(alone, f"{part}.{each.name}={given} means nothing {here}: leave it at {default}")
+        shown = tuple(str(value).lower() if isinstance(value, bool) else value for value in (given, default))
+        require(alone, f"{part}.{each.name}={shown[0]} means nothing {here}: set it to {shown[1]}")
 
 
 def key(default: Any, doc: str) -> Any:

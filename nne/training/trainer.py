@@ -4,8 +4,8 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from numbers import Real
 from types import FrameType
 from typing import Any, cast
 
@@ -286,14 +286,17 @@ class Trainer:
 
 
 def as_metrics(method: str, given: object) -> Metrics:
-    """What a learner's method gave, once it is known to be figures by name.
+    """What a learner's method gave, as numbers by name.
 
     Raises:
-        UserError: it is not.
+        UserError: it is something else.
     """
-    right = isinstance(given, dict) and all(isinstance(value, Real) for value in given.values())
-    require(right, f"{method} of a learner must give a dictionary of numbers, gave {str(given)[:80]}")
-    return cast(Metrics, given)
+    wrong = f"{method} of a learner must give a dictionary of numbers, gave {str(given)[:80]}"
+    require(isinstance(given, Mapping) and not any(isinstance(value, str) for value in given.values()), wrong)
+    try:
+        return {name: float(value) for name, value in cast(Mapping[str, Any], given).items()}
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(wrong) from error
 
 
 def worker_loop(learner: Learner) -> None:

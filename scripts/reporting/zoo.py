@@ -71,7 +71,11 @@ def alike(runs: list[Run]) -> list[Run]:
     for run in runs:
         settings = {name: value for name, value in flat(run.summary["config"]).items() if is_relevant(name)}
         groups[str(settings)].append(run)
-    return max(groups.values(), key=lambda group: (len(group), median(run.summary["steps"] for run in group)))
+
+    def seeds_and_steps(group: list[Run]) -> tuple[int, float]:
+        return len({run.summary["seed"] for run in group}), median(run.summary["steps"] for run in group)
+
+    return max(groups.values(), key=seeds_and_steps)
 
 
 def experiment(rule: str) -> str:

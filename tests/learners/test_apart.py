@@ -1,6 +1,7 @@
 """Random graphs whose classes have genes of their own, each selected by its class's share of the loss."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,3 +151,21 @@ def test_what_depends_on_the_classes_of_your_own_data_is_checked_once_they_are_k
         made(*own, "learner.genes=180", "data.per_class=null")
     with pytest.raises(UserError, match=r"x learner\.batch must be at most 48, the training images, got 100"):
         made(*own, "learner.genes=300", "data.per_class=null", "learner.groups=10")
+
+
+def test_nobody_is_forgotten_where_fewer_must_be_evaluated_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = composed(*APART, "backend=torch")
+    digits = data.load(config.images, config.seed)
+    learner = NetworkEvolution(config, digits, device.choose("cpu", "float32"))
+    images, labels = learner.environment.minibatch(0)
+    expected = learner.environment.rewards(images, labels)
+    within, room = learner.population.logits, learner.population.tiling.genotypes // 2
+
+    def scarce(x: torch.Tensor, seen: Any) -> torch.Tensor:
+        if len(x) > room:
+            raise torch.OutOfMemoryError("no room")
+        return within(x, seen)
+
+    monkeypatch.setattr(learner.population, "logits", scarce)
+    torch.testing.assert_close(learner.environment.rewards(images, labels), expected)
+    assert learner.population.tiling.genotypes == room

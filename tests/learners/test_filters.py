@@ -68,6 +68,9 @@ def test_frozen_alleles_are_fixed_and_modules_go_on_without_them() -> None:
     assert 0 < len(free) < 0.9 * len(p)
     fixed = torch.ones_like(p, dtype=torch.bool).index_fill(0, free, False)
     assert set(p[fixed].tolist()) <= {0.0, 1.0}
+    resumed, _ = made("learner.freeze=0.3", "learner.epsilon=1", "learner.epsilon_final=null")
+    resumed.load_state_dict(learner.state_dict())
+    assert torch.equal(resumed.genotypes(range(20)), learner.genotypes(range(20)))
     x = learner.genotypes(range(20))
     assert torch.equal(x[:, fixed], p[fixed].bool().expand(20, -1))
     assert torch.equal(x, learner.evolution.ask())
@@ -135,7 +138,7 @@ def test_it_learns(overrides: tuple[str, ...]) -> None:
         (("learner.genes=1999",), "as in learner.genes=2000; got 1999"),
         (("network.filters=null",), "network.places=4 means nothing without network.filters"),
         (("network.filters=null", "network.places=10"), "learner.credit=module needs the genes of network.filters"),
-        (("learner.batch=null",), "keep all logits of a generation: set learner.batch=100"),
+        (("learner.batch=null",), "need the logits on all images at once: set learner.batch=100"),
         (("learner.credit=mine",), "learner.credit must be one of total, class, module, got mine"),
         (
             ("learner.batch=1",),

@@ -21,7 +21,7 @@ from nne.training.seeding import generator
 
 NEEDED = ("images", "labels")
 HELD_OUT = ("test_images", "test_labels")
-LARGEST = 16.0  # of images that are no whole numbers: those of mean 0 and sd 1 are below it
+BYTES = 16.0  # floats that are none below 0, and some above this, are bytes that were not divided by 255
 
 
 class Split(NamedTuple):
@@ -150,10 +150,13 @@ def own(given: Mapping[str, Any], where: str, test_share: float, seed: int) -> O
     else:
         order = torch.randperm(len(train.labels), generator=generator(seed, "held out"))
         held = max(round(test_share * len(order)), 1)
-        test, train = (Split(train.images[some], train.labels[some]) for some in (order[:held], order[held:]))
-        kept = len(set(train.labels.tolist()))
-        few = f"of {len(order)} images, data.test_share={test_share} leaves"
-        require(kept == len(classes), f"{where}: {few} {kept} of {len(classes)} classes to learn: hold out fewer")
+        to_test, to_learn = order[:held], order[held:]
+        rare = [c for c in range(len(classes)) if not (train.labels[to_learn] == c).any()]  # of each, one is learnt
+        back = torch.tensor([int((train.labels[to_test] == c).nonzero()[0]) for c in rare], dtype=torch.long)
+        kept = torch.ones(held, dtype=torch.bool).index_fill(0, back, False)
+        require(bool(kept.any()), f"{where}: {len(order)} images are too few to hold some out for a test")
+        to_test, to_learn = to_test[kept], torch.cat([to_test[~kept], to_learn])
+        test, train = (Split(train.images[some], train.labels[some]) for some in (to_test, to_learn))
     return Own(tuple(classes.tolist()), train, test)
 
 
@@ -163,14 +166,13 @@ def _images(array: NDArray[Any], where: str) -> Tensor:
     require(number, f"{where}: images must be numbers, got {array.dtype}")
     values = array.astype(np.float32) / (255 if array.dtype.kind in "ui" else 1)
     if values.ndim == 4:  # with colours, last or first
-        colours = next((axis for axis in (3, 1) if values.shape[axis] in (1, 3, 4)), 0)
-        sizes = f"{where}: images with colours must be [S, height, width, 3] or [S, 3, height, width]"
-        require(colours > 0, f"{sizes}, got {list(array.shape)}")
-        values = values.mean(axis=colours)
+        first = values.shape[3] not in (1, 3, 4) and values.shape[1] in (1, 3, 4)
+        values = values.mean(axis=1 if first else 3)
     require(bool(np.isfinite(values).all()), f"{where}: images must be finite numbers")
-    largest = float(np.abs(values).max())
+    largest = float(values.max())
+    bytes_ = array.dtype.kind == "f" and values.min() >= 0 and largest > BYTES
     mend = "divide by 255, or give whole numbers"
-    require(largest <= LARGEST, f"{where}: images of floats must be from 0 to 1, got {largest:g}: {mend}")
+    require(not bytes_, f"{where}: images of floats must be from 0 to 1, got {largest:g}: {mend}")
     return torch.from_numpy(np.ascontiguousarray(values.reshape(len(values), -1)))
 
 

@@ -40,15 +40,16 @@ def command() -> str:
     """The command line, as one could type it again; processes that it starts have it from their environment."""
     script = Path(sys.argv[0]).resolve()
     named = script.relative_to(ROOT) if script.is_relative_to(ROOT) else sys.argv[0]
-    typed = [f"python {named}"] if script.suffix == ".py" else [f"nne {script.name.partition(' ')[2]}".strip()]
+    own = f"nne {script.name.partition(' ')[2]}".strip()
+    typed = [f"python {shlex.quote(str(named))}" if script.suffix == ".py" else own]
     return os.environ.get("NNE_COMMAND") or " ".join([*typed, *map(shlex.quote, sys.argv[1:])])
 
 
 def continued(began: str, overrides: Iterable[str]) -> str:
     """The command that makes a run again that ``began`` so, and was gone on with by a line with some overrides."""
     words = shlex.split(began)
-    if not words or "-m" in words or "--multirun" in words:  # a sweep's line says it all, and is the same each time
-        return began or command()
+    if not words or {"-m", "--multirun"} & {*words, *shlex.split(command())}:  # a sweep's line says it all
+        return command()
     changed = {
         each.partition("=")[0]: each for each in overrides if each.startswith(("trainer.", "device=", "backend="))
     }
