@@ -139,7 +139,7 @@ class EvolutionConfig(LearnerConfig):
         centres = self.batch is None or self.batch > 1 or not self.centre_logits
         require(centres, "learner.centre_logits centres over the images of a generation: set learner.batch=100, got 1")
         few = self.batch is not None or (self.credit == "total" and not self.centre_logits)
-        need = "learner.credit and centre_logits need the logits on all images at once"
+        need = "learner.credit and centre_logits keep all logits of a generation"
         require(few, f"{need}: set learner.batch=100, got null")
         if self.batch and images.per_class and images.chosen:
             most, together = len(images.classes) * images.per_class, self.groups * self.batch

@@ -156,19 +156,17 @@ class Environment:
         return self.compute.workers.all_reduce(total) / len(labels)
 
     def rewards_by_class(self, genotypes: Genotypes, individuals: int, images: Tensor, labels: Tensor) -> Tensor:
-        """The same from the logits on all images, tile by tile."""
-        rows, population = 1 if self.credit == "total" else 1 + self.population.classes, self.population
-        found = torch.zeros(rows, individuals, dtype=torch.float64, device=images.device)
-        for tile in population.tiles(self.compute.workers.shard(individuals, population.block)):
-            logits = torch.empty(len(tile), population.classes, len(images), device=images.device)
-            for who, which, part in population.evaluate(genotypes, tile, images):
-                logits[who.start - tile.start : who.stop - tile.start, :, which] = part
-            logits = centred(logits) if self.centre else logits
-            found[0, tile.start : tile.stop] = reward(logits, labels, self.temperature).mean(dim=1, dtype=torch.float64)
-            if self.credit == "class":
-                found[1:, tile.start : tile.stop] = share_of_class(logits / self.temperature, labels)
-        found = self.compute.workers.all_reduce(found)
-        return found[0] if self.credit == "total" else found
+        """The same from the logits of all of them at once: a class is judged in a body whose others are average."""
+        workers, population = self.compute.workers, self.population
+        logits = torch.zeros(individuals, population.classes, len(images), device=images.device)
+        for who, which, part in population.evaluate(genotypes, workers.shard(individuals, population.block), images):
+            logits[who.start : who.stop, :, which] = part
+        logits = workers.all_reduce(logits)
+        logits = centred(logits) if self.centre else logits
+        total = reward(logits, labels, self.temperature).mean(dim=1, dtype=torch.float64)
+        if self.credit == "total":
+            return total
+        return torch.cat([total[None], share_of_class(logits / self.temperature, labels)])
 
     def spread_of_logits(self) -> float:
         """Standard deviation over classes, for some individuals on a sample of the training images.

@@ -138,7 +138,7 @@ def test_it_learns(overrides: tuple[str, ...]) -> None:
         (("learner.genes=1999",), "as in learner.genes=2000; got 1999"),
         (("network.filters=null",), "network.places=4 means nothing without network.filters"),
         (("network.filters=null", "network.places=10"), "learner.credit=module needs the genes of network.filters"),
-        (("learner.batch=null",), "need the logits on all images at once: set learner.batch=100"),
+        (("learner.batch=null",), "keep all logits of a generation: set learner.batch=100"),
         (("learner.credit=mine",), "learner.credit must be one of total, class, module, got mine"),
         (
             ("learner.batch=1",),

@@ -54,9 +54,17 @@ def test_the_same_bits_for_any_number_of_workers(
 
 
 @pytest.mark.slow
-def test_so_have_filters_that_are_judged_by_modules(tmp_path: Path, train: Command) -> None:
-    few = "network.filters=2", "learner.genes=1400", "learner.population=90", "data=embedded", "device=cpu"
-    asked = ["experiment=nne_filters_mnist10", *few, "trainer.max_steps=6", "run_dir=run"]
+@pytest.mark.parametrize(
+    "few",
+    [
+        ("experiment=nne_filters_mnist10", "network.filters=2", "learner.genes=1400", "learner.population=90"),
+        ("experiment=nne_apart_mnist10", "network.hidden=40", "learner.genes=700", "learner.class_genes=20"),
+    ],
+)
+def test_so_have_genes_that_are_judged_by_modules_or_classes(
+    few: tuple[str, ...], tmp_path: Path, train: Command
+) -> None:
+    asked = [*few, "data=embedded", "device=cpu", "trainer.max_steps=6", "run_dir=run"]
     assert train(*asked).returncode == 0
     (tmp_path / "other").mkdir()
     assert together(2, *asked, cwd=tmp_path / "other").returncode == 0
