@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -291,12 +291,10 @@ def as_metrics(method: str, given: object) -> Metrics:
     Raises:
         UserError: it is something else.
     """
-    wrong = f"{method} of a learner must give a dictionary of numbers, gave {str(given)[:80]}"
-    require(isinstance(given, Mapping) and not any(isinstance(value, str) for value in given.values()), wrong)
-    try:
-        return {name: float(value) for name, value in cast(Mapping[str, Any], given).items()}
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(wrong) from error
+    if isinstance(given, Mapping) and not any(isinstance(value, str) for value in given.values()):
+        with suppress(TypeError, ValueError, RuntimeError):
+            return {name: float(value) for name, value in given.items()}
+    raise UserError(f"{method} of a learner must give a dictionary of numbers, gave {str(given)[:80]}")
 
 
 def worker_loop(learner: Learner) -> None:
